@@ -1,0 +1,72 @@
+"""What you may implement, and the records that are exchanged."""
+
+from flowgate.contracts._admission import AdmissionController
+from flowgate.contracts._observers import (
+    Dispatched,
+    Dropped,
+    Enqueued,
+    Observer,
+    PassEnded,
+    PluginFailed,
+    PodsChanged,
+    Released,
+)
+from flowgate.contracts._pods import (
+    ChangeCallback,
+    ClockBound,
+    Pod,
+    PodLoad,
+    PodLocator,
+    PodMetrics,
+    SelectionKeyed,
+    TimeVarying,
+    Watchable,
+)
+from flowgate.contracts._policies import (
+    BandView,
+    FlowGroup,
+    FlowQueueView,
+    InterFlowDispatchPolicy,
+    IntraFlowDispatchPolicy,
+    QueueSelector,
+    RankedGroup,
+)
+from flowgate.contracts._queues import ItemComparator, QueueCapability, QueueItem, SafeQueue
+from flowgate.contracts._requests import FlowControlRequest, FlowKey
+from flowgate.contracts._saturation import SaturationDetector, UsageLimitPolicy
+
+__all__ = [
+    "AdmissionController",
+    "BandView",
+    "ChangeCallback",
+    "ClockBound",
+    "Dispatched",
+    "Dropped",
+    "Enqueued",
+    "FlowControlRequest",
+    "FlowGroup",
+    "FlowKey",
+    "FlowQueueView",
+    "InterFlowDispatchPolicy",
+    "IntraFlowDispatchPolicy",
+    "ItemComparator",
+    "Observer",
+    "PassEnded",
+    "PluginFailed",
+    "Pod",
+    "PodLoad",
+    "PodLocator",
+    "PodMetrics",
+    "PodsChanged",
+    "QueueCapability",
+    "QueueItem",
+    "QueueSelector",
+    "RankedGroup",
+    "Released",
+    "SafeQueue",
+    "SaturationDetector",
+    "SelectionKeyed",
+    "TimeVarying",
+    "UsageLimitPolicy",
+    "Watchable",
+]

@@ -1,0 +1,45 @@
+"""How full pods are, and how full a band may make them."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from flowgate.contracts._pods import Pod, PodLoad
+
+__all__ = ["SaturationDetector", "UsageLimitPolicy"]
+
+
+@runtime_checkable
+class SaturationDetector(Protocol):
+    """Says how full a pod is.
+
+    Called whenever a pod's load or metrics changed and the engine needs to know: about twice for each request. It must
+    answer at once. It may raise, or answer NaN; the pod then counts as full and is asked again every `poll_interval`.
+
+    The engine asks again by itself after each change of a pod's load or metrics. A detector that depends on anything
+    else should be `Watchable` or `TimeVarying`; one that is neither is asked anew at each arrival, and every
+    `poll_interval` while requests wait. It may be `ClockBound`.
+    """
+
+    def saturation(self, pod: Pod, load: PodLoad) -> float:
+        """Return 0.0 for an idle pod, 1.0 or more for a full one."""
+        ...
+
+
+@runtime_checkable
+class UsageLimitPolicy(Protocol):
+    """Decides between bands: how full each may make a pod.
+
+    Called when a dispatch pass starts, again when it would end, and for an arrival that finds nothing waiting. It must
+    answer at once. An answer of the wrong length, with a value outside 0..1, or that rises is a failure: the pass then
+    goes on with ceilings of 1.0.
+    """
+
+    def ceilings(self, saturation: float, priorities: Sequence[int]) -> Sequence[float]:
+        """Return one ceiling (0..1) for each priority.
+
+        Args:
+            saturation: Of the pods that waiting requests name: the mean of min(1, pod's); 1.0 when there are none.
+            priorities: Of the bands with waiting requests, and of an arrival; highest first. Ceilings must not rise
+                along it.
+        """
+        ...
