@@ -1,0 +1,105 @@
+"""The promises of every SaturationDetector, and of the optional parts that it offers."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+from flowgate.contracts import Pod, PodLoad, PodMetrics, SaturationDetector
+from tests.conformance.locator_suite import SettableClock
+
+NOW = 1000.0
+DetectorFactory = Callable[[], SaturationDetector]
+
+
+def _pod(number: int, **metrics: Any) -> Pod:
+    return Pod(f"p{number}", "10.0.0.1", 80 + number, metrics=PodMetrics(**metrics) if metrics else None)
+
+
+PODS = (
+    _pod(0),
+    _pod(1, waiting=0, running=0, kv_cache_usage=0.0, updated_at=NOW),
+    _pod(2, waiting=3, running=9, kv_cache_usage=0.3, updated_at=NOW - 0.5),
+    _pod(3, waiting=0, running=9, kv_cache_usage=1.0, updated_at=NOW - 1),
+    _pod(4, waiting=1, running=1, kv_cache_usage=0.1, updated_at=NOW - 1e6),
+    _pod(5, waiting=1, running=1, kv_cache_usage=0.1, updated_at=NOW + 1e6),
+)
+LOADS = tuple(PodLoad(in_flight, since) for in_flight in (0, 1, 2, 5, 10**6) for since in (0, in_flight))
+
+
+def _bound(make_detector: DetectorFactory) -> tuple[SaturationDetector, SettableClock]:
+    detector, clock = make_detector(), SettableClock()
+    clock.now = NOW
+    if bind := getattr(detector, "bind", None):
+        bind(clock)
+    return detector, clock
+
+
+def _ask_all(detector: SaturationDetector) -> list[float]:
+    return [detector.saturation(pod, PodLoad(1, 1)) for pod in PODS]
+
+
+class SaturationDetectorSuite:
+    """Tests of a detector class.
+
+    Subclass it under a name that pytest collects, beside a fixture `make_detector`: a function without arguments to a
+    new detector.
+    """
+
+    def test_is_a_detector(self, make_detector: DetectorFactory) -> None:
+        """It has `saturation`, and each optional part can be called or is absent."""
+        detector = make_detector()
+        assert isinstance(detector, SaturationDetector)
+        for part in ("subscribe", "bind", "next_change"):
+            assert getattr(detector, part, None) is None or callable(getattr(detector, part))
+
+    def test_answers_with_a_number(self, make_detector: DetectorFactory) -> None:
+        """0.0 or more and finite, for any pod, with or without metrics, and any load."""
+        detector, _clock = _bound(make_detector)
+        for pod, load in itertools.product(PODS, LOADS):
+            answer = detector.saturation(pod, load)
+            assert isinstance(answer, int | float)
+            assert 0.0 <= answer < math.inf
+
+    def test_more_load_is_never_less_full(self, make_detector: DetectorFactory) -> None:
+        """Each ticket charged leaves the pod as full as before, or fuller."""
+        detector, _clock = _bound(make_detector)
+        for pod in PODS:
+            answers = [detector.saturation(pod, PodLoad(count, count)) for count in range(20)]
+            assert answers == sorted(answers)
+
+    def test_a_herd_fills_every_pod(self, make_detector: DetectorFactory) -> None:
+        """However idle a pod says it is, tickets charged since close it: no herd overshoots without end."""
+        detector, _clock = _bound(make_detector)
+        for pod in PODS:
+            assert detector.saturation(pod, PodLoad(10**6, 10**6)) >= 1.0
+
+    def test_the_same_question_has_the_same_answer(self, make_detector: DetectorFactory) -> None:
+        """While the clock stands still, asking changes nothing: neither this answer nor another's."""
+        detector, _clock = _bound(make_detector)
+        first = _ask_all(detector)
+        assert _ask_all(detector) == first
+        assert list(reversed([detector.saturation(pod, PodLoad(1, 1)) for pod in reversed(PODS)])) == first
+
+    def test_a_subscription_can_be_taken_back(self, make_detector: DetectorFactory) -> None:
+        """More than once, and after the first time nobody is called."""
+        detector, _clock = _bound(make_detector)
+        if subscribe := getattr(detector, "subscribe", None):
+            heard: list[object] = []
+            unsubscribe = subscribe(lambda pods=None: heard.append(pods))
+            unsubscribe()
+            unsubscribe()
+            _ask_all(detector)
+            assert not heard
+
+    def test_answers_hold_until_next_change(self, make_detector: DetectorFactory) -> None:
+        """`next_change` lies ahead, and until it has come nothing but pods and loads moves an answer."""
+        detector, clock = _bound(make_detector)
+        next_change = getattr(detector, "next_change", None)
+        for _ in range(10):
+            answers = _ask_all(detector)
+            at = next_change() if next_change else None
+            assert at is None or at > clock.now
+            clock.now = clock.now + 1e9 if at is None else math.nextafter(at, 0)
+            assert _ask_all(detector) == answers
+            clock.now = clock.now if at is None else at

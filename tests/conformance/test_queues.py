@@ -1,0 +1,16 @@
+"""Our queues keep the promises of every queue."""
+
+import pytest
+
+from flowgate.queues import ListQueue, PriorityQueue
+from tests.conformance.items import QueueFactory
+from tests.conformance.queue_suite import SafeQueueSuite
+
+
+@pytest.fixture(params=[ListQueue, PriorityQueue])
+def make_queue(request: pytest.FixtureRequest) -> QueueFactory:
+    return request.param
+
+
+class TestQueues(SafeQueueSuite):
+    """Both, made alike."""
