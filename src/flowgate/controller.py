@@ -1,0 +1,351 @@
+"""The asynchronous shell: callers wait, the core decides.
+
+One `FlowController` holds one `ShardProcessor` and one event loop. Each of its methods is a step of the core, followed by
+what the step caused: callers are woken, observers told, the next pass and the one timer planned.
+"""
+
+import threading
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from flowgate.audience import Audience
+from flowgate.config import FlowControlConfig
+from flowgate.contracts import Dropped, FlowControlRequest, Pod, PodLocator, SaturationDetector, UsageLimitPolicy
+from flowgate.errors import error_of
+from flowgate.items import Item
+from flowgate.processor import ShardProcessor
+from flowgate.stats import ControllerStats
+from flowgate.ticket import ReleaseResult, Ticket
+from flowgate.waiters import EventLoop, open_loop
+
+__all__ = ["FlowController"]
+
+
+class FlowController:
+    """Holds each request until it may go on, and says to which pods.
+
+    Use it as an async context manager, on asyncio or trio. Everything runs on the event loop's thread; from other threads
+    only `notify_threadsafe` may be called.
+
+    Args:
+        config: Limits, budgets and policies; None for the defaults.
+        locator: Resolves a request's metadata to pods.
+        detector: Says how full a pod is.
+        observers: Receive events; each has some of `Observer`'s methods.
+        usage_limit: Holds lower bands back; None lets every band fill a pod.
+
+    Raises:
+        TypeError: A part does not have the methods of its contract.
+    """
+
+    def __init__(
+        self,
+        config: FlowControlConfig | None = None,
+        *,
+        locator: PodLocator,
+        detector: SaturationDetector,
+        observers: Iterable[object] = (),
+        usage_limit: UsageLimitPolicy | None = None,
+    ) -> None:
+        config = FlowControlConfig() if config is None else config
+        _check("config", config, FlowControlConfig)
+        _check("locator", locator, PodLocator)
+        _check("detector", detector, SaturationDetector)
+        if usage_limit is not None:
+            _check("usage_limit", usage_limit, UsageLimitPolicy)
+        self._processor = ShardProcessor(
+            config,
+            locator=locator,
+            detector=detector,
+            usage_limit=usage_limit,
+            owner=self,
+            clock=self._time,
+            wake=self._announced,
+        )
+        self._audience = Audience(observers, self._observer_failed)
+        self._processor.hears = self._audience.hears
+        self._plugins = (locator, detector)
+        self._entered = AsyncExitStack()
+        self._loop: EventLoop | None = None
+        self._thread = 0
+        self._is_settling = False
+        self._is_closed = False
+        self._empty: anyio.Event | None = None
+        self._until_yield = config.yield_every
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        if self._loop is not None:
+            raise RuntimeError("a FlowController can be entered only once")
+        self._thread = threading.get_ident()
+        self._loop = open_loop(self._turn, self._withdraw)
+        try:
+            for plugin in self._plugins:
+                if hasattr(plugin, "__aenter__"):
+                    await self._entered.enter_async_context(plugin)
+        except BaseException:
+            self._close()
+            await self._entered.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        await self._entered.aclose()
+
+    async def aclose(self) -> None:
+        """Refuse new requests, and evict what waits. Live tickets may still be released afterwards."""
+        self._running()
+        self._close()
+
+    async def drain(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - a drain that is cut short is no error
+        """Refuse new requests, go on dispatching what waits, then close.
+
+        Args:
+            timeout: Seconds after which what still waits is evicted; None for as long as it takes.
+
+        Raises:
+            ValueError: The timeout is negative or NaN.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be 0 seconds or more, not {timeout!r}")
+        self._running()
+        self._processor.is_closing = True
+        try:
+            if self._processor.lanes.waiting:
+                self._empty = self._empty or anyio.Event()
+                with anyio.move_on_after(timeout):
+                    await self._empty.wait()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._loop is not None and not self._is_closed:
+            self._processor.close(self._time())
+            self._settle()
+            self._is_closed = True
+            self._loop.close()
+
+    # -- requests
+
+    async def enqueue_and_wait(self, request: FlowControlRequest) -> Ticket:
+        """Wait until a request may go on.
+
+        A request that can go at once does not suspend its caller.
+
+        Returns:
+            A ticket that must be released: use it as a context manager.
+
+        Raises:
+            RequestRejected: It was refused before it was queued.
+            RequestEvicted: It was queued, and left the queue without being dispatched.
+            RuntimeError: The controller is not entered, or this is another thread.
+        """
+        loop = self._running()
+        processor = self._processor
+        result = processor.submit(request, loop.time())
+        if isinstance(result, Ticket):
+            if processor.events or processor.finished:
+                self._settle()
+            if self._until_yield:
+                await self._count_down(result, loop)
+            return result
+        if isinstance(result, Dropped):
+            self._settle()
+            raise error_of(result)
+        waiter = loop.park(result)
+        try:
+            self._settle()
+            await waiter
+        except BaseException:
+            self._abandon(result)
+            raise
+        if isinstance(result.result, Ticket):
+            return result.result
+        assert result.result is not None  # noqa: S101 - nobody is woken without an outcome
+        raise error_of(result.result)
+
+    def admitted(self, request: FlowControlRequest) -> "Admitted":
+        """Wait and release in one line: ``async with controller.admitted(request) as ticket``."""
+        return Admitted(self, request)
+
+    def refresh(self, request: FlowControlRequest) -> None:
+        """Look at the metadata of a waiting request again: its candidates may be others now.
+
+        The item moves to its new lane and keeps arrival and deadline. Nothing happens if the request does not wait.
+
+        Args:
+            request: The same object that was submitted.
+        """
+        self._processor.refresh(request, self._running().time())
+        self._settle()
+
+    async def _count_down(self, ticket: Ticket, loop: EventLoop) -> None:
+        self._until_yield -= 1
+        if self._until_yield:
+            return
+        self._until_yield = self._processor.config.yield_every
+        try:
+            await loop.checkpoint()
+        except BaseException:
+            ticket.release("ignored")
+            raise
+
+    def _abandon(self, item: Item) -> None:
+        """Undo whatever was done for a caller that is gone, and hand its slot on."""
+        if isinstance(item.result, Ticket):
+            item.result.release("ignored")
+        elif item.result is None:
+            self._withdraw(item)
+
+    def _withdraw(self, item: Item) -> None:
+        self._processor.cancel(item, self._time())
+        self._settle()
+
+    # -- changes
+
+    def notify(self) -> None:
+        """Look at all pods again, soon: anything about them may have changed."""
+        self._processor.notify(self._running().time())
+        self._settle()
+
+    def notify_threadsafe(self) -> None:
+        """Do the same from any thread."""
+        if self._loop is None:
+            raise RuntimeError("the FlowController is not entered: use it as an async context manager")
+        self._loop.threadsafe(self.notify)
+
+    def reconfigure(self, config: FlowControlConfig) -> None:
+        """Take over another configuration, at once and whole.
+
+        Waiting requests keep their arrival, their place and the TTL that they stated; those that stated none follow the
+        new budgets. Those over a new limit stay, and a band that vanishes serves out what it holds.
+
+        Raises:
+            TypeError: It is no `FlowControlConfig`.
+        """
+        _check("config", config, FlowControlConfig)
+        self._processor.reconfigure(config, self._running().time())
+        self._until_yield = config.yield_every
+        self._settle()
+
+    def stats(self) -> ControllerStats:
+        """Take a snapshot of the counts. O(bands)."""
+        return self._processor.stats()
+
+    # -- tickets report here
+
+    def release_ticket(self, ticket: Ticket, result: ReleaseResult) -> None:
+        """Take a ticket's slot back; `Ticket.release` calls it."""
+        self._running()
+        processor = self._processor
+        processor.release(ticket, result, self._time())
+        if processor.events or processor.pending:
+            self._settle()
+
+    def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
+        """Charge a ticket to another pod; `Ticket.assign` calls it."""
+        self._running()
+        self._processor.assign(ticket, pod, self._time())
+        self._settle()
+
+    def lose_ticket(self, ticket: Ticket) -> None:
+        """Take the slot of a collected ticket back, in the next turn; safe in any thread, at any point."""
+        self._processor.lose(ticket)
+        if self._loop is not None:
+            self._loop.threadsafe(self._turn)
+
+    # -- after each step
+
+    def _running(self) -> EventLoop:
+        if self._loop is None:
+            raise RuntimeError("the FlowController is not entered: use it as an async context manager")
+        if threading.get_ident() != self._thread:
+            raise RuntimeError("a FlowController belongs to its event loop's thread; elsewhere use notify_threadsafe()")
+        return self._loop
+
+    def _time(self) -> float:
+        if self._loop is None:
+            return 0.0
+        try:
+            return self._loop.time()
+        except RuntimeError:  # trio's run is over, and a ticket is released late
+            return self._processor.last_time
+
+    def _turn(self) -> None:
+        self._processor.advance(self._time())
+        self._settle()
+
+    def _announced(self) -> None:
+        if self._loop is None:
+            return
+        self._running()
+        if self._processor.lanes.waiting and not self._processor.is_stepping:
+            self._loop.soon()
+
+    def _settle(self) -> None:
+        """Wake callers, tell observers, and plan what comes next. What they do in turn is done in the same loop."""
+        if self._is_settling or self._loop is None:
+            return
+        processor = self._processor
+        self._is_settling = True
+        try:
+            while processor.finished or processor.events:
+                finished, processor.finished = processor.finished, []
+                for item in finished:
+                    if not self._loop.wake(item):
+                        self._abandon(item)
+                events, processor.events = processor.events, []
+                for event in events:
+                    self._audience.publish(event)
+        finally:
+            self._is_settling = False
+        self._plan(self._loop)
+
+    def _plan(self, loop: EventLoop) -> None:
+        processor = self._processor
+        if self._is_closed:
+            if processor.pending:
+                processor.advance(self._time())  # only lost tickets are left to take back
+            return
+        if processor.pending:
+            loop.soon()
+        loop.arm(processor.next_due)
+        if self._empty is not None and not processor.lanes.waiting:
+            self._empty.set()
+
+    def _observer_failed(self, observer: object, error: BaseException) -> None:
+        self._processor.plugin_failed("observer", observer, error)
+
+
+class Admitted:
+    """An admission and its release, as an async context manager; `FlowController.admitted` makes it."""
+
+    __slots__ = ("_controller", "_request", "_ticket")
+
+    def __init__(self, controller: FlowController, request: FlowControlRequest) -> None:
+        self._controller = controller
+        self._request = request
+        self._ticket: Ticket | None = None
+
+    async def __aenter__(self) -> Ticket:
+        self._ticket = await self._controller.enqueue_and_wait(self._request)
+        return self._ticket
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ticket is not None:
+            self._ticket.__exit__(kind, error, trace)
+
+
+def _check(name: str, value: object, contract: type) -> None:
+    if isinstance(value, type) or not isinstance(value, contract):
+        raise TypeError(f"{name} must be a {contract.__name__}, not {value!r}")

@@ -1,0 +1,237 @@
+"""Where requests wait: lanes, their groups (one for each band), and the queues of flows.
+
+A *lane* holds the requests that share one candidate selection; a *group* those of them in one band, with the fairness
+state that chooses between flows. `Candidates` keeps a lane's pods in the order in which requests want them.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from flowgate.contracts import FlowGroup, FlowKey, ItemComparator, QueueItem, SafeQueue
+from flowgate.items import Item
+from flowgate.pods import PodState, PodTable
+
+if TYPE_CHECKING:
+    from flowgate.registry import Band, Flow
+
+__all__ = ["Candidates", "FlowQueue", "Group", "Lane"]
+
+
+class Candidates:
+    """A lane's pods, least saturated first.
+
+    Keeps itself up to date from the table's log of changes, or by looking at every pod where that is less work. So a
+    change costs nothing until somebody asks, and then O(log n) for each changed pod, whatever their number.
+    """
+
+    __slots__ = ("_cursor", "_epoch", "_heap", "_is_open", "_open", "_table", "pods")
+
+    def __init__(self, pods: tuple[PodState, ...], table: PodTable) -> None:
+        self.pods = pods
+        self._table = table
+        self._is_open: dict[PodState, bool] = dict.fromkeys(pods, False)
+        self._heap: list[tuple[float, int, int, PodState]] = []
+        self._open: tuple[PodState, ...] | None = ()
+        self._cursor = 0
+        self._epoch = -1
+
+    def __contains__(self, state: PodState) -> bool:
+        return state in self._is_open
+
+    def best(self, ceiling: float) -> PodState | None:
+        """Return the least saturated pod that is below the ceiling; ties go to the one that fewest lanes name."""
+        self._catch_up()
+        heap = self._heap
+        while heap:
+            saturation, _, _, state = heap[0]
+            if saturation == state.saturation:
+                return state if saturation < ceiling else None
+            heapq.heappop(heap)
+        return None
+
+    def open(self, ceiling: float) -> tuple[PodState, ...]:
+        """Return the pods below the ceiling, in the locator's order."""
+        self._catch_up()
+        if self._open is None:
+            self._open = tuple([state for state, is_open in self._is_open.items() if is_open])
+        if ceiling < 1.0:
+            return tuple([state for state in self._open if state.saturation < ceiling])
+        return self._open
+
+    def _catch_up(self) -> None:
+        table = self._table
+        end = table.changes_base + len(table.changes)
+        behind = end - self._cursor
+        if self._epoch != table.epoch or behind > len(self.pods) or self._cursor < table.changes_base:
+            self._look_at_all()
+        elif behind:
+            for state in table.changes[self._cursor - table.changes_base :]:
+                if state in self._is_open:
+                    self._look_at(state)
+        self._cursor = end
+        self._epoch = table.epoch
+
+    def _look_at_all(self) -> None:
+        self._heap.clear()
+        for state in self.pods:
+            self._look_at(state)
+
+    def _look_at(self, state: PodState) -> None:
+        saturation = self._table.read(state)
+        is_open = saturation < 1.0
+        if is_open is not self._is_open[state]:
+            self._is_open[state] = is_open
+            self._open = None
+        if is_open:
+            # Entries of earlier readings stay until they surface; past this length the live ones are few.
+            if len(self._heap) > 2 * len(self.pods) + 8:
+                self._heap = [entry for entry in self._heap if entry[0] == entry[3].saturation]
+                heapq.heapify(self._heap)
+            heapq.heappush(self._heap, (saturation, len(state.lanes), state.serial, state))
+
+
+@attrs.define(eq=False, weakref_slot=False)
+class FlowQueue:
+    """The waiting items of one flow in one lane: the `FlowQueueView` of fairness policies. Made when needed."""
+
+    flow: "Flow"
+    group: "Group"
+    queue: SafeQueue
+
+    @property
+    def flow_key(self) -> FlowKey:
+        """The flow's name."""
+        return self.flow.key
+
+    @property
+    def comparator(self) -> ItemComparator:
+        """How its items compare, by the key taken at enqueue."""
+        return self.group.band.comparator
+
+    @property
+    def byte_size(self) -> int:
+        """Waiting bytes."""
+        return self.queue.byte_size
+
+    @property
+    def head(self) -> QueueItem | None:
+        """The queue's first item."""
+        return self.queue.peek_head()
+
+    @property
+    def tail(self) -> QueueItem | None:
+        """The queue's last item."""
+        return self.queue.peek_tail()
+
+    def __len__(self) -> int:
+        return len(self.queue)
+
+
+@attrs.define(eq=False)
+class Group:
+    """The requests of one lane and band, and who goes next among their flows.
+
+    Attributes:
+        policy: The fairness state; None after a failure, until a fresh one takes over.
+        retry_at: When to try that, in seconds of the controller's clock.
+        flows: Those with waiting items, longest waiting first.
+        waiting: Items.
+        activation: How often the group began to wait.
+        served: How far it was served on each pod that it shares with other lanes (`take_turn`).
+        is_listed: Whether the lane's list of bands has an entry for it.
+    """
+
+    lane: "Lane"
+    band: "Band"
+    policy: FlowGroup | None
+    retry_at: float = 0.0
+    flows: "dict[Flow, FlowQueue]" = attrs.Factory(dict["Flow", FlowQueue])
+    waiting: int = 0
+    activation: int = 0
+    served: dict[PodState, tuple[float, int, int]] = attrs.Factory(dict[PodState, tuple[float, int, int]])
+    is_listed: bool = False
+
+    def best_head(self) -> FlowQueue:
+        """Return the flow with the best head, by looking at every one: what is left when the policy fails."""
+        return min(self.flows.values(), key=_head_rank)
+
+
+def _head_rank(flow: FlowQueue) -> tuple[object, int]:
+    head = flow.queue.peek_head()
+    assert isinstance(head, Item)  # noqa: S101 - only flows with items are asked
+    return head.score, head.arrival
+
+
+@attrs.define(eq=False)
+class Lane:
+    """The requests that share one candidate selection.
+
+    Attributes:
+        key: The selection's key.
+        is_keyed: False for the lane of one flow, whose candidates are those of its head.
+        candidates: The pods, as resolved last.
+        epoch: The locator's epoch in which they were.
+        source: What the locator answered, if it cannot change: the same answer again needs no work.
+        fault: Why they could not be resolved.
+        regime_since: When the lane last went from having pods to having none, or back.
+        groups: By priority.
+        waiting: Items.
+        budgeted: The items without a TTL of their own, in order of arrival.
+        alarm: The cell among the deadlines that stands for them.
+        is_attached: Whether its pods know of it.
+    """
+
+    key: object
+    is_keyed: bool
+    candidates: Candidates
+    regime_since: float
+    epoch: int = -1
+    source: object = None
+    fault: BaseException | None = None
+    groups: dict[int, Group] = attrs.Factory(dict[int, Group])
+    waiting: int = 0
+    budgeted: OrderedDict[Item, None] = attrs.Factory(OrderedDict[Item, None])
+    alarm: list[Any] | None = None
+    is_attached: bool = False
+    _tops: list[int] = attrs.Factory(list[int])
+
+    def top(self) -> Group | None:
+        """Return the group of the highest band in which requests wait here. O(1), amortised O(log bands)."""
+        tops = self._tops
+        while tops:
+            group = self.groups[-tops[0]]
+            if group.waiting:
+                return group
+            heapq.heappop(tops)
+            group.is_listed = False
+        return None
+
+    def list_group(self, group: Group) -> None:
+        """Note that requests wait in a group."""
+        if not group.is_listed:
+            group.is_listed = True
+            heapq.heappush(self._tops, -group.band.priority)
+
+    def items(self) -> Iterator[Item]:
+        """Iterate over everything that waits here, band by band, flow by flow."""
+        for group in self.groups.values():
+            for flow in group.flows.values():
+                for item in flow.queue:
+                    assert isinstance(item, Item)  # noqa: S101 - the engine put it there
+                    yield item
+
+    def head(self) -> Item | None:
+        """Return one request that waits here: the head of a flow in the highest band."""
+        group = self.top()
+        if group is None:
+            return None
+        return _item(next(iter(group.flows.values())).queue.peek_head())
+
+
+def _item(item: QueueItem | None) -> Item | None:
+    assert item is None or isinstance(item, Item)  # noqa: S101 - the engine put it there
+    return item

@@ -1,0 +1,403 @@
+"""All lanes of a shard: which lane a request waits in, and how items come and go there.
+
+The table resolves candidates, keeps pods and lanes pointing at each other, and tells fairness policies what happens.
+It decides nothing about who goes next.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from flowgate.contracts import FlowKey, Pod, PodLocator
+from flowgate.expiry import Deadlines
+from flowgate.items import Item
+from flowgate.lanes import Candidates, FlowQueue, Group, Lane
+from flowgate.plugins import FailureSink, Watched
+from flowgate.pods import PodState, PodTable
+from flowgate.queues import LAST, take_key
+from flowgate.registry import Band, Flow, Registry
+
+__all__ = ["LaneTable"]
+
+_IDLE_LANES = 1_024
+_SMALL = 16
+_REKEYED = 16
+_UNRESOLVED = object()
+
+
+class PodsChangeSink(Protocol):
+    """Hears that a lane's candidates are others than before."""
+
+    def __call__(self, lane: Lane) -> None:
+        """Receive the lane, its new candidates in place."""
+        ...
+
+
+class LaneTable:
+    """Every lane in which requests wait, and as many idle ones as are worth remembering.
+
+    Attributes:
+        waiting: Lanes in which requests wait, longest waiting first.
+        stale: Keyless lanes whose head is another one: their candidates must be resolved again.
+        offers: Lanes in which a request may wait for a pod that is open: they are a matter for the next pass.
+    """
+
+    def __init__(
+        self,
+        locator: PodLocator,
+        watch: Watched,
+        pods: PodTable,
+        deadlines: Deadlines,
+        registry: Registry,
+        clock: Callable[[], float],
+        on_failure: FailureSink,
+        on_pods_changed: PodsChangeSink,
+    ) -> None:
+        self._locator = locator
+        self._watch = watch
+        self._pods = pods
+        self._deadlines = deadlines
+        self._registry = registry
+        self._clock = clock
+        self._fail = on_failure
+        self._on_pods_changed = on_pods_changed
+        self._selection_key: Callable[[Mapping[str, object]], object] | None = getattr(locator, "selection_key", None)
+        self._lanes: dict[object, Lane] = {}
+        self._idle: OrderedDict[Lane, None] = OrderedDict()
+        self._cursor = 0
+        self._key_fault: BaseException | None = None
+        self.waiting: dict[Lane, None] = {}
+        self.stale: dict[Lane, None] = {}
+        self.offers: dict[Lane, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    # -- which lane
+
+    def lane_of(self, flow_key: FlowKey, metadata: Mapping[str, object], now: float) -> Lane:
+        """Return the lane of an arrival, its candidates resolved as freshly as the locator allows."""
+        key = self._key_of(flow_key, metadata)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = Lane(key, self._selection_key is not None, Candidates((), self._pods), now)
+            self._lanes[key] = lane
+            self._idle[lane] = None
+        if lane.is_keyed:
+            if lane.epoch != self._watch.epoch:
+                self.resolve(lane, metadata, now)
+        elif not lane.waiting:
+            self.resolve(lane, metadata, now)
+        return lane
+
+    def _key_of(self, flow_key: FlowKey, metadata: Mapping[str, object]) -> object:
+        if self._selection_key is None:
+            return flow_key
+        try:
+            key = self._selection_key(metadata)
+            hash(key)
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            self._watch.fail(error)
+            self._key_fault = error
+            return _UNRESOLVED
+        return key
+
+    def resolve(self, lane: Lane, metadata: Mapping[str, object], now: float) -> None:
+        """Ask the locator for a lane's candidates."""
+        lane.epoch = self._watch.epoch
+        if lane.key is _UNRESOLVED:
+            lane.fault = self._key_fault
+            return
+        try:
+            answer = self._locator.locate(metadata)
+            if answer is lane.source:
+                return
+            states = tuple(dict.fromkeys([self._pods.see(pod) for pod in _checked(answer)]))
+            lane.source = answer if type(answer) is tuple else None
+            lane.fault = None
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            self._watch.fail(error)
+            states = ()
+            lane.source = None
+            lane.fault = error
+        self._watch.plan()
+        if states != lane.candidates.pods:
+            self._replace(lane, states, now)
+
+    def resolve_waiting(self, lane: Lane, now: float) -> None:
+        """Ask the locator again for a lane in which requests wait, with the metadata of one of them."""
+        self.stale.pop(lane, None)
+        item = lane.head()
+        if item is None:
+            return
+        if lane.key is _UNRESOLVED:
+            self._rekey(lane, now)
+            return
+        try:
+            metadata = item.request.get_metadata()
+        except Exception as error:  # noqa: BLE001 - a request is a plug-in too
+            self._fail("request", item.request, error)
+            return
+        self.resolve(lane, metadata, now)
+
+    def _replace(self, lane: Lane, states: tuple[PodState, ...], now: float) -> None:
+        old = lane.candidates.pods
+        self._pods.name(states)
+        if lane.is_attached:
+            _detach(lane)
+            lane.candidates = Candidates(states, self._pods)
+            _attach(lane)
+        else:
+            lane.candidates = Candidates(states, self._pods)
+        self._pods.unname(old)
+        for group in lane.groups.values():
+            group.served = {state: entry for state, entry in group.served.items() if state in lane.candidates}
+        if bool(states) is not bool(old):
+            lane.regime_since = now
+            self._deadlines.watch(lane)
+        if lane.waiting:
+            self.offers[lane] = None
+        self._on_pods_changed(lane)
+
+    def _rekey(self, lane: Lane, now: float) -> None:
+        # A selection_key that fails for one request must hold back no other; one that fails for all must not cost
+        # a call for each of them at every poll. So a poll gives up after a few failures, and the next goes on there.
+        items = list(lane.items())
+        start = self._cursor % len(items)
+        self._cursor = 0
+        failures = 0
+        for place, item in enumerate(items[start:] + items[:start]):
+            if not self.move(item, now):
+                failures += 1
+            if failures == _REKEYED:
+                self._cursor = start + place + 1
+                return
+
+    # -- items
+
+    def queue_for(self, lane: Lane, flow: Flow) -> FlowQueue:
+        """Return the queue of a flow in a lane; a new one counts for nothing until something is put into it."""
+        group = self.group_of(lane, flow.band)
+        queue = group.flows.get(flow)
+        if queue is None:
+            queue = FlowQueue(flow, group, flow.band.config.queue_factory(flow.band.comparator))
+        return queue
+
+    def put(self, item: Item) -> None:
+        """Let an item wait in its queue. Whatever a user's queue raises passes through, and nothing is counted then."""
+        queue = item.queue
+        group = queue.group
+        lane = group.lane
+        waits = bool(queue.queue)
+        self._add(queue, item)
+        if not group.waiting:
+            group.activation += 1
+            lane.list_group(group)
+        group.waiting += 1
+        lane.waiting += 1
+        if lane.waiting == 1:
+            self._start_waiting(lane)
+        self._deadlines.add(item, lane)
+        is_new_head = waits and queue.queue.peek_head() is item
+        if not waits:
+            group.flows[queue.flow] = queue
+        elif is_new_head and not lane.is_keyed:
+            self.stale[lane] = None
+        if group.policy is not None:
+            try:
+                if not waits:
+                    group.policy.activated(queue)
+                elif is_new_head:
+                    group.policy.head_changed(queue)
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                self.break_policy(group, error)
+
+    def _add(self, queue: FlowQueue, item: Item) -> None:
+        try:
+            queue.queue.add(item)
+        except Exception as error:
+            if item.score is LAST:
+                raise
+            # Keys that do not compare among themselves are the policy's failure: the item goes after all that have one.
+            self._fail("dispatch policy", queue.group.band.config.dispatch, error)
+            item.score = LAST
+            queue.queue.add(item)
+
+    def score(self, item: Item) -> None:
+        """Take the dispatch policy's key for an item, once."""
+        band = item.queue.group.band
+        item.score, error = take_key(band.ordering, item)
+        if error is not None:
+            self._fail("dispatch policy", band.config.dispatch, error)
+
+    def take(self, item: Item, *, is_dispatched: bool) -> None:
+        """Let an item leave its lane, and tell the fairness policy."""
+        queue = item.queue
+        group, flow = queue.group, queue.flow
+        lane = group.lane
+        was_head = queue.queue.peek_head() is item
+        queue.queue.remove(item)
+        group.waiting -= 1
+        lane.waiting -= 1
+        self._deadlines.discard(item, lane)
+        is_empty = not queue.queue
+        if is_empty:
+            del group.flows[flow]
+        elif was_head and not lane.is_keyed:
+            self.stale[lane] = None
+        policy = group.policy
+        if policy is not None:
+            try:
+                if is_dispatched:
+                    policy.charged(queue, item)
+                if is_empty:
+                    policy.emptied(queue)
+                elif was_head:
+                    policy.head_changed(queue)
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                self.break_policy(group, error)
+        if not lane.waiting:
+            self._stop_waiting(lane)
+
+    def move(self, item: Item, now: float) -> bool:
+        """Let an item wait where its metadata, as it is now, says; it keeps arrival and deadline.
+
+        Returns:
+            Whether its lane could be found.
+        """
+        lane = item.queue.group.lane
+        try:
+            target = self.lane_of(item.flow_key, item.request.get_metadata(), now)
+        except Exception as error:  # noqa: BLE001 - a request is a plug-in too
+            self._fail("request", item.request, error)
+            return False
+        if target is not lane:
+            queue = self.queue_for(target, item.queue.flow)
+            self.take(item, is_dispatched=False)
+            item.queue = queue
+            self.put(item)
+            self.offers[target] = None
+        elif not lane.is_keyed:
+            self.stale[lane] = None
+        return target.key is not _UNRESOLVED
+
+    def find(self, request: object, flows: Iterable[Flow]) -> Iterator[Item]:
+        """Iterate over the waiting items of one request object, which must be among these flows. O(lanes + items)."""
+        for lane in list(self.waiting):
+            for flow in flows:
+                group = lane.groups.get(flow.band.priority)
+                queue = group and group.flows.get(flow)
+                for item in list(queue.queue) if queue else ():
+                    if item.request is request and isinstance(item, Item):
+                        yield item
+
+    # -- groups
+
+    def group_of(self, lane: Lane, band: Band) -> Group:
+        """Return the group of a band in a lane, made when needed."""
+        group = lane.groups.get(band.priority)
+        if group is None or group.band is not band:
+            if len(lane.groups) > 2 * len(self._registry.bands) + _SMALL:
+                self._sweep(lane)
+            group = lane.groups[band.priority] = Group(lane, band, None)
+            self.revive(group)
+        return group
+
+    def _sweep(self, lane: Lane) -> None:
+        # Bands that were collected leave groups behind; once they are the larger part, all go.
+        bands = self._registry.bands
+        lane.groups = {
+            priority: group
+            for priority, group in lane.groups.items()
+            if group.waiting or bands.get(priority) is group.band
+        }
+
+    def tell_charged(self, group: Group, queue: FlowQueue, item: Item) -> None:
+        """Tell a fairness policy of a request that did not wait."""
+        if group.policy is not None:
+            try:
+                group.policy.charged(queue, item)
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                self.break_policy(group, error)
+
+    def revive(self, group: Group) -> None:
+        """Make a fresh fairness state for a group, and tell it of the flows that wait."""
+        try:
+            policy = group.band.fairness.new_group()
+            for queue in group.flows.values():
+                policy.activated(queue)
+            group.policy = policy
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            self.break_policy(group, error)
+
+    def break_policy(self, group: Group, error: BaseException) -> None:
+        """Do without a group's fairness state, which failed, until a fresh one can be tried."""
+        group.policy = None
+        group.retry_at = self._clock() + self._watch.poll_interval
+        self._fail("fairness policy", group.band.config.fairness, error)
+
+    def rebuild(self, bands: Sequence[Band]) -> None:
+        """Let every item of these bands be ordered by their policies, which are others than before."""
+        for lane in self._lanes.values():
+            for band in bands:
+                group = lane.groups.pop(band.priority, None)
+                if group is not None and group.waiting:
+                    self._rebuild(lane, group)
+
+    def _rebuild(self, lane: Lane, group: Group) -> None:
+        fresh = lane.groups[group.band.priority] = Group(lane, group.band, None)
+        items = sorted((item for flow in group.flows.values() for item in flow.queue), key=lambda item: item.arrival)
+        fresh.waiting = len(items)
+        fresh.activation = 1
+        lane.list_group(fresh)
+        for item in items:
+            assert isinstance(item, Item)  # noqa: S101 - the engine put it there
+            flow = item.queue.flow
+            item.queue = fresh.flows[flow] = self.queue_for(lane, flow)
+            self.score(item)
+            self._add(item.queue, item)
+        self.revive(fresh)
+
+    # -- lanes
+
+    def _start_waiting(self, lane: Lane) -> None:
+        self._idle.pop(lane, None)
+        self.waiting[lane] = None
+        if not lane.is_attached:
+            _attach(lane)
+
+    def _stop_waiting(self, lane: Lane) -> None:
+        del self.waiting[lane]
+        self.stale.pop(lane, None)
+        self.offers.pop(lane, None)
+        self._idle[lane] = None
+        # A lane of many pods stays attached: coming and going once for each request would cost O(pods) each time.
+        if len(lane.candidates.pods) <= _SMALL:
+            _detach(lane)
+
+    def trim(self) -> None:
+        """Forget the lanes that have been idle longest, beyond those worth remembering. Called between steps."""
+        while len(self._idle) > _IDLE_LANES:
+            lane, _ = self._idle.popitem(last=False)
+            del self._lanes[lane.key]
+            if lane.is_attached:
+                _detach(lane)
+            self._pods.unname(lane.candidates.pods)
+
+
+def _attach(lane: Lane) -> None:
+    lane.is_attached = True
+    for state in lane.candidates.pods:
+        state.lanes[lane] = None
+
+
+def _detach(lane: Lane) -> None:
+    lane.is_attached = False
+    for state in lane.candidates.pods:
+        del state.lanes[lane]
+
+
+def _checked(answer: Sequence[Pod]) -> Sequence[Pod]:
+    if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"locate() must answer with a sequence of pods, not with {answer!r}")
+    return answer

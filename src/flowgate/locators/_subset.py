@@ -1,0 +1,115 @@
+"""Pods narrowed by the gateway's subset hint."""
+
+import logging
+import reprlib
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from types import TracebackType
+from typing import Literal, Self
+
+from flowgate.contracts import Pod, PodLocator
+from flowgate.locators._hints import Member, Selection, parse_hint
+from flowgate.locators._index import PodIndex
+from flowgate.locators._inner import InnerLocator
+
+__all__ = ["SubsetPodLocator"]
+
+_logger = logging.getLogger("flowgate.locators")
+
+_MAX_INDEXES = 64
+
+
+class SubsetPodLocator:
+    """Narrows another locator's pods to those that the request's subset hint names.
+
+    The hint is that of the endpoint-picker protocol: ``metadata["envoy.lb.subset_hint"]
+    ["x-gateway-destination-endpoint-subset"]``, a list of ``ip:port``. A member without a port matches by address
+    alone; IPv6 stands in brackets or bare, in any spelling. Without a hint all pods match, and an empty list matches
+    none. A hint that cannot be read matches none either: it is a selection of its own, counted in `malformed`, and the
+    first is logged.
+
+    `locate` is O(members), while the inner locator answers with the same tuple. The optional parts (`selection_key`,
+    `subscribe`, `bind`, `next_change`) are the inner locator's, and None where it has none. An inner locator that is an
+    async context manager is entered and left with this one.
+
+    Args:
+        locator: Where the pods come from.
+        empty_hint: What an empty list selects: ``"none"``, or ``"all"`` for a gateway that computed the hint while the
+            pool was empty.
+
+    Raises:
+        ValueError: `empty_hint` is neither.
+        TypeError: The locator has no `locate`.
+
+    >>> from flowgate.locators import StaticPodLocator
+    >>> pods = [Pod("a", "10.0.0.1", 8000), Pod("b", "10.0.0.2", 8000)]
+    >>> locator = SubsetPodLocator(StaticPodLocator(pods))
+    >>> hint = {"envoy.lb.subset_hint": {"x-gateway-destination-endpoint-subset": ["10.0.0.2:8000"]}}
+    >>> [pod.name for pod in locator.locate(hint)], [pod.name for pod in locator.locate({})]
+    (['b'], ['a', 'b'])
+    """
+
+    def __init__(self, locator: PodLocator, empty_hint: Literal["none", "all"] = "none") -> None:
+        if empty_hint not in {"none", "all"}:
+            raise ValueError(f'empty_hint must be "none" or "all", not {empty_hint!r}')
+        self._inner = InnerLocator(locator)
+        self._is_empty_all = empty_hint == "all"
+        self._indexes: OrderedDict[Hashable, PodIndex] = OrderedDict()
+        self.malformed = 0
+        """Hints read that were malformed: at arrivals, and again whenever their candidates are resolved."""
+        self.selection_key = self._selection_key if self._inner.selection_key else None
+        self.subscribe = self._inner.subscribe
+        self.bind = self._inner.bind
+        self.next_change = self._inner.next_change
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._inner.locator!r}, empty_hint={'all' if self._is_empty_all else 'none'!r})"
+
+    async def __aenter__(self) -> Self:
+        await self._inner.enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._inner.leave(kind, error, traceback)
+
+    def locate(self, metadata: Mapping[str, object]) -> Sequence[Pod]:
+        """Return the inner locator's pods that the hint selects, in the inner order, each once."""
+        selection = self._select(metadata)
+        if selection is Selection.MALFORMED or not selection:
+            return ()
+        pods = self._inner.locate(metadata)
+        if selection is Selection.ALL:
+            return pods
+        return self._index_of(metadata, pods).select(selection)
+
+    def _selection_key(self, metadata: Mapping[str, object]) -> Hashable:
+        return self._select(metadata), self._inner_key(metadata)
+
+    def _inner_key(self, metadata: Mapping[str, object]) -> Hashable:
+        return self._inner.selection_key(metadata) if self._inner.selection_key else None
+
+    def _select(self, metadata: Mapping[str, object]) -> tuple[Member, ...] | Selection:
+        selection = parse_hint(metadata)
+        if selection is Selection.MALFORMED:
+            self._count_malformed(metadata)
+        return Selection.ALL if selection == () and self._is_empty_all else selection
+
+    def _count_malformed(self, metadata: Mapping[str, object]) -> None:
+        self.malformed += 1
+        # Once, and shortened: clients may be the ones who write it.
+        if self.malformed == 1:
+            _logger.warning(
+                "a malformed subset hint selects no pods: %s; further ones are only counted", reprlib.repr(metadata)
+            )
+
+    def _index_of(self, metadata: Mapping[str, object], pods: Sequence[Pod]) -> PodIndex:
+        # One for each of the inner locator's own selections, or lanes of two models would rebuild it in turns.
+        key = self._inner_key(metadata)
+        index = self._indexes.pop(key, None) or PodIndex()
+        index.follow(pods)
+        self._indexes[key] = index
+        if len(self._indexes) > _MAX_INDEXES:
+            self._indexes.popitem(last=False)
+        return index

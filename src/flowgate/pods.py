@@ -1,0 +1,214 @@
+"""What flowgate itself knows of pods: their load, and the saturation last read.
+
+`PodTable` owns every `PodState`. A state whose load or metrics changed is *unread*: its saturation is asked for again
+before it is used. The table keeps a log of such changes, so that an index over many pods looks only at those.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from flowgate.contracts import Pod, PodLoad, SaturationDetector
+from flowgate.plugins import Watched
+
+if TYPE_CHECKING:
+    from flowgate.lanes import Lane
+    from flowgate.ticket import Ticket
+
+__all__ = ["PodState", "PodTable"]
+
+_FULL = 1.0
+_LOG_LENGTH = 4_096
+_UNREAD = -1
+
+
+@attrs.define(eq=False)
+class PodState:
+    """One pod, as the engine keeps it.
+
+    Attributes:
+        pod: The newest `Pod` seen of this identity.
+        serial: Order of first sight; the last tie-breaker.
+        in_flight: Unreleased tickets charged to it.
+        recent: When those were charged that its metrics do not show yet, by charge number.
+        saturation: As last read.
+        read_epoch: The detector's epoch in which it was read.
+        references: How many lanes name it.
+        lanes: Those of them in which requests wait, or waited lately.
+    """
+
+    pod: Pod
+    serial: int
+    in_flight: int = 0
+    recent: dict[int, float] = attrs.Factory(dict[int, float])
+    saturation: float = _FULL
+    read_epoch: int = _UNREAD
+    references: int = 0
+    lanes: "dict[Lane, None]" = attrs.Factory(dict["Lane", None])
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a request waits for this pod."""
+        return any(lane.waiting for lane in self.lanes)
+
+
+class PodTable:
+    """All pods that lanes name or tickets are charged to.
+
+    Attributes:
+        dirty: Pods that changed while somebody waits for them, oldest change first: the work of the next pass.
+        changes: States that became unread, in order; its first entry has the number `changes_base`.
+        overcommitted: Unreleased tickets that were assigned to a full pod, or to one that is no candidate.
+    """
+
+    __slots__ = ("_charges", "_detector", "_serial", "_states", "_watch", "changes", "changes_base", "dirty", "in_flight", "overcommitted", "reads")
+
+    def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
+        self._detector = detector
+        self._watch = watch
+        self._states: dict[Pod, PodState] = {}
+        self._charges = 0
+        self._serial = 0
+        self.dirty: dict[PodState, None] = {}
+        self.changes: list[PodState] = []
+        self.changes_base = 0
+        self.in_flight = 0
+        self.overcommitted = 0
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def epoch(self) -> int:
+        """The detector's epoch."""
+        return self._watch.epoch
+
+    def see(self, pod: Pod) -> PodState:
+        """Return the state of a pod, and keep the newer of two `Pod` records of one identity.
+
+        Raises:
+            TypeError: It is not a `Pod`.
+        """
+        if not isinstance(pod, Pod):  # pyright: ignore[reportUnnecessaryIsInstance] - plug-ins may be untyped
+            raise TypeError(f"a locator answers with Pods, not with {pod!r}")
+        state = self._states.get(pod)
+        if state is None:
+            state = self._states[pod] = PodState(pod, self._serial)
+            self._serial += 1
+        elif state.pod is not pod:
+            self._renew(state, pod)
+        return state
+
+    def renew(self, pod: Pod) -> None:
+        """Take over what a plug-in announces of a pod, if anybody knows the pod; its saturation is read again.
+
+        Raises:
+            TypeError: It is not a `Pod`.
+        """
+        if not isinstance(pod, Pod) or pod in self._states:  # pyright: ignore[reportUnnecessaryIsInstance]
+            self.touch(self.see(pod))
+
+    def _renew(self, state: PodState, pod: Pod) -> None:
+        old, new = state.pod.metrics, pod.metrics
+        if new is None and old is not None:
+            return  # a record without metrics is the older one
+        if new is not None and old is not None and new.updated_at < old.updated_at:
+            return
+        state.pod = pod
+        if new is not None and new != old:
+            since = new.updated_at
+            state.recent = {number: at for number, at in state.recent.items() if at >= since}
+        self.touch(state)
+
+    def name(self, states: Iterable[PodState]) -> None:
+        """Note that a lane names these pods."""
+        for state in states:
+            state.references += 1
+
+    def unname(self, states: Iterable[PodState]) -> None:
+        """Note that a lane names them no longer; a pod that nobody names or uses is forgotten."""
+        for state in states:
+            state.references -= 1
+            self._forget_unused(state)
+
+    def _forget_unused(self, state: PodState) -> None:
+        if not state.references and not state.in_flight:
+            self._states.pop(state.pod, None)
+            self.dirty.pop(state, None)
+
+    def touch(self, state: PodState) -> None:
+        """Mark a pod as changed: to be read again, and a matter for the next pass where somebody waits for it."""
+        if state.read_epoch != _UNREAD:
+            state.read_epoch = _UNREAD
+            self.changes.append(state)
+            if len(self.changes) > _LOG_LENGTH:
+                self.changes_base += len(self.changes)
+                self.changes.clear()
+        if state.lanes and state.has_waiting:
+            self.dirty[state] = None
+
+    def read(self, state: PodState) -> float:
+        """Return a pod's saturation, asking the detector where the last answer may be out of date."""
+        if state.read_epoch == self._watch.epoch:
+            return state.saturation
+        self.reads += 1
+        try:
+            value = self._detector.saturation(state.pod, PodLoad(state.in_flight, len(state.recent)))
+            if not isinstance(value, int | float) or math.isnan(value) or value < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise ValueError(f"saturation must be a number of 0.0 or more, not {value!r}")  # noqa: TRY301
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            self._watch.fail(error)
+            value = _FULL
+        was, state.saturation = state.saturation, value
+        state.read_epoch = self._watch.epoch
+        if value != was and state.lanes and state.has_waiting:
+            self.dirty[state] = None
+        return value
+
+    def charge(self, ticket: "Ticket", state: PodState | None, now: float) -> None:
+        """Charge a new ticket to a pod, or to none."""
+        self.in_flight += 1
+        ticket.first = state
+        if state is not None:
+            self._add(ticket, state, now)
+
+    def _add(self, ticket: "Ticket", state: PodState, now: float) -> None:
+        self._charges += 1
+        ticket.state = state
+        ticket.number = self._charges
+        ticket.charged_at = now
+        state.in_flight += 1
+        state.recent[self._charges] = now
+        self.touch(state)
+
+    def _remove(self, ticket: "Ticket") -> None:
+        if ticket.is_overcommitted:
+            ticket.is_overcommitted = False
+            self.overcommitted -= 1
+        state = ticket.state
+        if state is not None:
+            state.in_flight -= 1
+            state.recent.pop(ticket.number, None)
+            self.touch(state)
+            self._forget_unused(state)
+
+    def release(self, ticket: "Ticket") -> None:
+        """Take a ticket's charge back."""
+        self.in_flight -= 1
+        self._remove(ticket)
+
+    def move(self, ticket: "Ticket", pod: Pod, now: float) -> None:
+        """Charge a ticket to another pod; a full one or a stranger counts as overcommitted."""
+        target = self.see(pod)
+        if target is ticket.state:
+            return
+        is_candidate = pod in ticket.candidates
+        is_open = self.read(target) < _FULL
+        self._remove(ticket)
+        self._add(ticket, target, now)
+        if not (is_candidate and is_open):
+            ticket.is_overcommitted = True
+            self.overcommitted += 1

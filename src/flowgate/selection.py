@@ -1,0 +1,93 @@
+"""Who goes next: asks the policies, and knows what to do when they fail."""
+
+from collections.abc import Callable
+
+from flowgate.contracts import QueueCapability, QueueItem
+from flowgate.items import Item
+from flowgate.lanes import FlowQueue, Group
+from flowgate.lanetable import LaneTable
+from flowgate.plugins import FailureSink
+from flowgate.pods import PodState
+from flowgate.turns import take_turn
+
+__all__ = ["Selection"]
+
+
+class Selection:
+    """Chooses the request that a slot goes to: its band, its lane, its flow, itself.
+
+    Args:
+        lanes: Told when a fairness policy fails.
+        clock: The time, in seconds.
+        on_failure: Called when a dispatch policy fails.
+    """
+
+    __slots__ = ("_clock", "_fail", "_lanes", "_turn")
+
+    def __init__(self, lanes: LaneTable, clock: Callable[[], float], on_failure: FailureSink) -> None:
+        self._lanes = lanes
+        self._clock = clock
+        self._fail = on_failure
+        self._turn = 0
+
+    def group(self, pod: PodState) -> Group | None:
+        """Return the group whose turn it is on a pod: of the highest band that waits for it. O(lanes that share it)."""
+        best: Group | None = None
+        rivals: list[Group] = []
+        for lane in pod.lanes:
+            group = lane.top()
+            if group is None:
+                continue
+            if best is None or group.band.priority > best.band.priority:
+                best = group
+                rivals = []
+            elif group.band is best.band:
+                rivals.append(group)
+        if best is None or not rivals:
+            return best
+        return self._contest(pod, [best, *rivals])
+
+    def _contest(self, pod: PodState, rivals: list[Group]) -> Group:
+        ranks = [getattr(group.policy, "rank", None) for group in rivals]
+        if all(ranks):
+            try:
+                best = min(range(len(rivals)), key=lambda place: ranks[place]())  # type: ignore[misc]
+                return rivals[best]
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                self._lanes.break_policy(rivals[0], error)
+        self._turn += 1
+        return take_turn(pod, rivals, self._turn)
+
+    def flow(self, group: Group) -> FlowQueue:
+        """Return the flow whose turn it is in a group that waits; the one with the best head where the policy fails."""
+        if group.policy is None and self._clock() >= group.retry_at:
+            self._lanes.revive(group)
+        if group.policy is not None:
+            try:
+                flow = group.policy.select()
+                if isinstance(flow, FlowQueue) and flow.group is group and flow.queue:
+                    return flow
+                raise ValueError(f"select() named {flow!r}, which does not wait in the group")  # noqa: TRY301
+            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+                self._lanes.break_policy(group, error)
+        return group.best_head()
+
+    def item(self, flow: FlowQueue) -> Item:
+        """Return the item whose turn it is in a flow that waits; the one that came first where the policy fails."""
+        policy = flow.group.band.config.dispatch
+        try:
+            item = policy.select_item(flow.queue)
+            if isinstance(item, Item) and item.queue is flow and item.result is None:
+                return item
+            raise ValueError(f"select_item() named {item!r}, which does not wait in the queue")  # noqa: TRY301
+        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            self._fail("dispatch policy", policy, error)
+        first = _first_come(flow)
+        assert isinstance(first, Item)  # noqa: S101 - the engine put it there
+        return first
+
+
+def _first_come(flow: FlowQueue) -> QueueItem | None:
+    if QueueCapability.FIFO in flow.queue.capabilities:
+        return flow.queue.peek_head()
+    return min(flow.queue, key=lambda item: item.arrival)

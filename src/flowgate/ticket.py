@@ -1,0 +1,162 @@
+"""What a dispatched caller holds: candidates, and the charge that it must give back."""
+
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from flowgate.contracts import FlowControlRequest, Pod
+
+if TYPE_CHECKING:
+    from flowgate.pods import PodState
+    from flowgate.registry import Flow
+
+__all__ = ["ReleaseResult", "Ticket", "TicketOwner"]
+
+ReleaseResult = Literal["ok", "dropped", "ignored"]
+_RESULTS = ("ok", "dropped", "ignored")
+
+
+class TicketOwner(Protocol):
+    """Whoever hands out tickets, and takes their charges back."""
+
+    def release_ticket(self, ticket: "Ticket", result: ReleaseResult) -> None:
+        """Take the charge back; called once for each ticket."""
+        ...
+
+    def assign_ticket(self, ticket: "Ticket", pod: Pod) -> None:
+        """Move the charge to another pod."""
+        ...
+
+    def lose_ticket(self, ticket: "Ticket") -> None:
+        """Take the charge of a collected ticket back. Called by the garbage collector, in any thread, at any point."""
+        ...
+
+
+class Ticket:
+    """The right to send one request on, and the charge for it.
+
+    Use it as a context manager, sync or async; leaving it releases the charge: with ``"ok"``, with ``"dropped"`` when an
+    exception passes, with ``"ignored"`` when that is a cancellation. A ticket that is garbage-collected unreleased
+    releases itself, and warns with a ResourceWarning.
+    """
+
+    __slots__ = (
+        "_owner",
+        "charged_at",
+        "dispatched_at",
+        "first",
+        "flow",
+        "is_overcommitted",
+        "is_released",
+        "number",
+        "queue_wait",
+        "request",
+        "spare",
+        "state",
+    )
+
+    def __init__(
+        self,
+        owner: TicketOwner,
+        request: FlowControlRequest,
+        flow: "Flow | None",
+        spare: "tuple[PodState, ...]",
+        queue_wait: float,
+        dispatched_at: float,
+    ) -> None:
+        self._owner = owner
+        self.request = request
+        """The request, as submitted."""
+        self.queue_wait = queue_wait
+        """Seconds from arrival to dispatch."""
+        self.dispatched_at = dispatched_at
+        """Seconds of the controller's clock."""
+        self.is_released = False
+        """Whether the slot was given back."""
+        # The rest is the engine's: whom the ticket counts for, and the charge that `PodTable` writes.
+        self.flow = flow
+        self.spare = spare
+        self.first: PodState | None = None
+        self.state: PodState | None = None
+        self.number = 0
+        self.charged_at = dispatched_at
+        self.is_overcommitted = False
+
+    @property
+    def request_id(self) -> str:
+        """The request's own id, made only when asked for."""
+        return self.request.request_id()
+
+    @property
+    def pod(self) -> Pod | None:
+        """The pod it is charged to; None when there was none."""
+        return None if self.state is None else self.state.pod
+
+    @property
+    def candidates(self) -> tuple[Pod, ...]:
+        """The pods that were open at dispatch, the one that was charged first."""
+        first = self.first
+        rest = (state.pod for state in self.spare if state is not first)
+        return tuple(rest) if first is None else (first.pod, *rest)
+
+    def assign(self, pod: Pod) -> None:
+        """Move the charge to another pod, when the caller's own scheduler prefers it.
+
+        A pod that is full or not a candidate is allowed, and counted as overcommitted.
+
+        Raises:
+            TypeError: `pod` is not a `Pod`.
+            RuntimeError: The ticket is released already.
+        """
+        if not isinstance(pod, Pod):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+            raise TypeError(f"a ticket is assigned to a Pod, not to {pod!r}")
+        if self.is_released:
+            raise RuntimeError(f"the ticket of request {self.request_id!r} is released already")
+        self._owner.assign_ticket(self, pod)
+
+    def release(self, result: ReleaseResult = "ok") -> None:
+        """Give the slot back. Only the first call does anything.
+
+        Args:
+            result: ``"ok"``; ``"dropped"`` when the pod failed or refused; ``"ignored"`` when the outcome says nothing
+                of the pod, such as a caller who hung up.
+
+        Raises:
+            ValueError: The result is none of these.
+        """
+        if result not in _RESULTS:
+            raise ValueError(f"result must be one of {', '.join(map(repr, _RESULTS))}, not {result!r}")
+        if self.is_released:
+            return
+        self.is_released = True
+        try:
+            self._owner.release_ticket(self, result)
+        except BaseException:
+            self.is_released = False  # refused, in another thread say: the slot is still held
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release("ok" if kind is None else "dropped" if issubclass(kind, Exception) else "ignored")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __del__(self) -> None:
+        if not self.is_released:
+            self._owner.lose_ticket(self)
+            warnings.warn(f"{self!r} was never released", ResourceWarning, source=self, stacklevel=1)
+
+    def __repr__(self) -> str:
+        state = "released" if self.is_released else "held"
+        where = self.pod.endpoint if self.pod else "no pod"
+        return f"<Ticket {state}, charged to {where} after {self.queue_wait:.3f} s>"
