@@ -89,7 +89,7 @@ class LegacyAdmissionController:
             self._pods.release(self._lost.popleft())
         try:
             key, size, _, metadata = read_request(request)
-        except Exception as error:  # noqa: BLE001 - a custom request may raise anything
+        except Exception as error:  # a custom request may raise anything
             message = f"it has a bad value: {error}"
             raise self._error(request, None, 0, QueueOutcome.REJECTED_INVALID, message, error) from error
         self._detector_watch.epoch += 1
@@ -104,7 +104,7 @@ class LegacyAdmissionController:
     def _locate(self, metadata: Mapping[str, object]) -> tuple[PodState, ...]:
         try:
             states = tuple(dict.fromkeys([self._pods.see(pod) for pod in self._locator.locate(metadata)]))
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self._watch.fail(error)
             states = ()
         # The pods of the last answer are remembered, others only while tickets are charged to them.

@@ -86,7 +86,7 @@ class Audience:
         for observer, method in self._listeners.get(type(event), ()):
             try:
                 method(event)
-            except Exception as error:  # noqa: BLE001 - an observer may raise anything
+            except Exception as error:  # an observer may raise anything
                 if isinstance(event, PluginFailed):  # telling the observers of this one would go round in circles
                     self._failures.write(PluginFailed(event.time, "observer", plugin_name(observer), error))
                 else:

@@ -38,8 +38,7 @@ def global_shortage(registry: Registry, byte_size: int) -> str | None:
         return f"the controller holds {registry.queued} of {config.max_requests} requests"
     if config.max_bytes is not None and registry.queued_bytes + byte_size > config.max_bytes:
         return (
-            f"the controller holds {registry.queued_bytes} of {config.max_bytes} bytes "
-            f"and {byte_size} more do not fit"
+            f"the controller holds {registry.queued_bytes} of {config.max_bytes} bytes and {byte_size} more do not fit"
         )
     return None
 

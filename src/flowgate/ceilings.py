@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from flowgate.contracts import UsageLimitPolicy
 from flowgate.lanes import Lane
@@ -52,7 +53,7 @@ class Ceilings:
         try:
             answer = self._policy.ceilings(pool_saturation(self._table, named), ordered)
             self._by_priority = dict(zip(ordered, _checked(answer, ordered), strict=True))
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self._by_priority = {}
             self._on_failure("usage limit", self._policy, error)
 
@@ -63,6 +64,6 @@ def _checked(answer: Sequence[float], priorities: Sequence[int]) -> Sequence[flo
         raise ValueError(f"{len(ceilings)} ceilings for the {len(priorities)} priorities {priorities}")
     if any(math.isnan(value) or not 0.0 <= value <= 1.0 for value in ceilings):
         raise ValueError(f"ceilings must lie in 0..1, not {ceilings}")
-    if any(later > earlier for earlier, later in zip(ceilings, ceilings[1:], strict=False)):
+    if any(later > earlier for earlier, later in pairwise(ceilings)):
         raise ValueError(f"ceilings {ceilings} rise towards the lower of the priorities {priorities}")
     return ceilings

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 
@@ -22,8 +22,8 @@ __all__ = ["FlowControlConfig", "PriorityBandConfig", "QueueFactory"]
 QueueFactory = Callable[[ItemComparator], SafeQueue]
 
 
-def _an_int(least: int) -> Callable[[object, "attrs.Attribute[int]", object], None]:
-    def check(_config: object, field: "attrs.Attribute[int]", value: object) -> None:
+def _an_int(least: int) -> Callable[[object, "attrs.Attribute[Any]", int], None]:
+    def check(_config: object, field: "attrs.Attribute[Any]", value: int) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"{field.name} must be an int, not {value!r}")
         if value < least:
@@ -45,20 +45,27 @@ def _finite_seconds(config: object, field: "attrs.Attribute[float]", value: floa
         raise ValueError(f"{field.name} must be finite, not {value!r}")
 
 
-def _one_of(*choices: str) -> Callable[[object, "attrs.Attribute[str]", object], None]:
-    def check(_config: object, field: "attrs.Attribute[str]", value: object) -> None:
+def _one_of(*choices: str) -> Callable[[object, "attrs.Attribute[Any]", Any], None]:
+    def check(_config: object, field: "attrs.Attribute[Any]", value: object) -> None:
         if value not in choices:
             raise ValueError(f"{field.name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
 
     return check
 
 
-def _any_int(_config: object, field: "attrs.Attribute[int]", value: object) -> None:
+def _a_template(_config: object, _field: object, value: "PriorityBandConfig | None") -> None:
+    if value is not None and not isinstance(value, PriorityBandConfig):
+        raise TypeError(f"default_band must be a PriorityBandConfig or None, not {value!r}")
+
+
+def _any_int(_config: object, field: "attrs.Attribute[int]", value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{field.name} must be an int, not {value!r}")
 
 
-_a_limit = attrs.validators.optional(_an_int(0))
+def _a_limit(_config: object, field: "attrs.Attribute[Any]", value: int | None) -> None:
+    if value is not None:
+        _an_int(0)(_config, field, value)
 
 
 @attrs.frozen
@@ -109,7 +116,7 @@ def _check_policies(band: PriorityBandConfig) -> None:
     dispatch: object = band.dispatch
     if not isinstance(dispatch, IntraFlowDispatchPolicy):
         raise TypeError(f"band {band.priority}: dispatch must be an IntraFlowDispatchPolicy, not {dispatch!r}")
-    if not isinstance(dispatch.comparator, ItemComparator):  # pyright: ignore[reportUnnecessaryIsInstance] - plug-ins may be untyped
+    if not isinstance(dispatch.comparator, ItemComparator):  # plug-ins may be untyped
         raise TypeError(f"band {band.priority}: {dispatch.name}.comparator must be an ItemComparator")
     fairness: object = band.fairness
     if not isinstance(fairness, InterFlowDispatchPolicy | QueueSelector):
@@ -163,7 +170,7 @@ class FlowControlConfig:
     )
     default_band: PriorityBandConfig | None = attrs.field(
         default=PriorityBandConfig(0),
-        validator=attrs.validators.optional(attrs.validators.instance_of(PriorityBandConfig)),
+        validator=_a_template,
     )
     max_requests: int | None = attrs.field(default=None, validator=_a_limit)
     max_bytes: int | None = attrs.field(default=None, validator=_a_limit)

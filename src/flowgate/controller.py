@@ -6,9 +6,9 @@ what the step caused: callers are woken, observers told, the next pass and the o
 
 import threading
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import anyio
 
@@ -86,8 +86,8 @@ class FlowController:
         self._loop = open_loop(self._turn, self._withdraw)
         try:
             for plugin in self._plugins:
-                if hasattr(plugin, "__aenter__"):
-                    await self._entered.enter_async_context(plugin)
+                if isinstance(plugin, AbstractAsyncContextManager):
+                    await self._entered.enter_async_context(cast("AbstractAsyncContextManager[object]", plugin))
         except BaseException:
             self._close()
             await self._entered.aclose()

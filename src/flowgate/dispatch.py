@@ -81,9 +81,7 @@ class DispatchPass:
         return went
 
     def _waiting_priorities(self) -> set[int]:
-        return {
-            priority for lane in self._lanes.waiting for priority, group in lane.groups.items() if group.waiting
-        }
+        return {priority for lane in self._lanes.waiting for priority, group in lane.groups.items() if group.waiting}
 
     def _mark_offers(self) -> bool:
         """Mark the best open pod of each offered lane; a lane without one is offered no longer."""

@@ -37,11 +37,11 @@ class FlowControlError(Exception):
         self.retry_after = retry_after
 
 
-class RequestRejected(FlowControlError):
+class RequestRejected(FlowControlError):  # noqa: N818 - it is no mistake of anybody's
     """Raised when a request was refused before it was queued: nothing was held for it."""
 
 
-class RequestEvicted(FlowControlError):
+class RequestEvicted(FlowControlError):  # noqa: N818 - the same
     """Raised when a request was queued, and left the queue without being dispatched."""
 
 
@@ -49,7 +49,7 @@ def error_of(dropped: "Dropped") -> FlowControlError:
     """Make the error that a caller gets for a request that was not dispatched."""
     try:
         request_id = dropped.request.request_id()
-    except Exception:  # noqa: BLE001 - a custom request may raise anything, and its outcome is what matters
+    except Exception:  # a custom request may raise anything, and its outcome is what matters
         request_id = "(no id)"
     is_rejected = dropped.outcome.is_rejected
     kind = RequestRejected if is_rejected else RequestEvicted

@@ -96,7 +96,7 @@ class LaneTable:
         try:
             key = self._selection_key(metadata)
             hash(key)
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self._watch.fail(error)
             self._key_fault = error
             return _UNRESOLVED
@@ -111,11 +111,12 @@ class LaneTable:
         try:
             answer = self._locator.locate(metadata)
             if answer is lane.source:
+                self._watch.plan()
                 return
             states = tuple(dict.fromkeys([self._pods.see(pod) for pod in _checked(answer)]))
             lane.source = answer if type(answer) is tuple else None
             lane.fault = None
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self._watch.fail(error)
             states = ()
             lane.source = None
@@ -135,7 +136,7 @@ class LaneTable:
             return
         try:
             metadata = item.request.get_metadata()
-        except Exception as error:  # noqa: BLE001 - a request is a plug-in too
+        except Exception as error:  # a request is a plug-in too
             self._fail("request", item.request, error)
             return
         self.resolve(lane, metadata, now)
@@ -209,7 +210,7 @@ class LaneTable:
                     group.policy.activated(queue)
                 elif is_new_head:
                     group.policy.head_changed(queue)
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            except Exception as error:  # a plug-in may raise anything
                 self.break_policy(group, error)
 
     def _add(self, queue: FlowQueue, item: Item) -> None:
@@ -254,7 +255,7 @@ class LaneTable:
                     policy.emptied(queue)
                 elif was_head:
                     policy.head_changed(queue)
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            except Exception as error:  # a plug-in may raise anything
                 self.break_policy(group, error)
         if not lane.waiting:
             self._stop_waiting(lane)
@@ -268,7 +269,7 @@ class LaneTable:
         lane = item.queue.group.lane
         try:
             target = self.lane_of(item.flow_key, item.request.get_metadata(), now)
-        except Exception as error:  # noqa: BLE001 - a request is a plug-in too
+        except Exception as error:  # a request is a plug-in too
             self._fail("request", item.request, error)
             return False
         if target is not lane:
@@ -317,7 +318,7 @@ class LaneTable:
         if group.policy is not None:
             try:
                 group.policy.charged(queue, item)
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            except Exception as error:  # a plug-in may raise anything
                 self.break_policy(group, error)
 
     def revive(self, group: Group) -> None:
@@ -327,7 +328,7 @@ class LaneTable:
             for queue in group.flows.values():
                 policy.activated(queue)
             group.policy = policy
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self.break_policy(group, error)
 
     def break_policy(self, group: Group, error: BaseException) -> None:
@@ -398,6 +399,6 @@ def _detach(lane: Lane) -> None:
 
 
 def _checked(answer: Sequence[Pod]) -> Sequence[Pod]:
-    if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(answer, Sequence) or isinstance(answer, str | bytes):
         raise TypeError(f"locate() must answer with a sequence of pods, not with {answer!r}")
     return answer

@@ -112,7 +112,7 @@ class Watched:
             at = self._next_change()
             if at is not None and not at > -math.inf:
                 raise ValueError(f"next_change() answered {at!r}, which is no time")  # noqa: TRY301 - one way to fail
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self.fail(error)
         else:
             self.due = self._poll_at if at is None else min(self._poll_at, float(at))

@@ -63,7 +63,19 @@ class PodTable:
         overcommitted: Unreleased tickets that were assigned to a full pod, or to one that is no candidate.
     """
 
-    __slots__ = ("_charges", "_detector", "_serial", "_states", "_watch", "changes", "changes_base", "dirty", "in_flight", "overcommitted", "reads")
+    __slots__ = (
+        "_charges",
+        "_detector",
+        "_serial",
+        "_states",
+        "_watch",
+        "changes",
+        "changes_base",
+        "dirty",
+        "in_flight",
+        "overcommitted",
+        "reads",
+    )
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
@@ -92,7 +104,7 @@ class PodTable:
         Raises:
             TypeError: It is not a `Pod`.
         """
-        if not isinstance(pod, Pod):  # pyright: ignore[reportUnnecessaryIsInstance] - plug-ins may be untyped
+        if not isinstance(pod, Pod):  # plug-ins may be untyped
             raise TypeError(f"a locator answers with Pods, not with {pod!r}")
         state = self._states.get(pod)
         if state is None:
@@ -108,7 +120,7 @@ class PodTable:
         Raises:
             TypeError: It is not a `Pod`.
         """
-        if not isinstance(pod, Pod) or pod in self._states:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(pod, Pod) or pod in self._states:
             self.touch(self.see(pod))
 
     def _renew(self, state: PodState, pod: Pod) -> None:
@@ -157,9 +169,9 @@ class PodTable:
         self.reads += 1
         try:
             value = self._detector.saturation(state.pod, PodLoad(state.in_flight, len(state.recent)))
-            if not isinstance(value, int | float) or math.isnan(value) or value < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            if not isinstance(value, int | float) or math.isnan(value) or value < 0:
                 raise ValueError(f"saturation must be a number of 0.0 or more, not {value!r}")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self._watch.fail(error)
             value = _FULL
         was, state.saturation = state.saturation, value

@@ -12,11 +12,12 @@ mark: the pod in `PodTable.dirty`, or the lane in `LaneTable.offers` or `stale`.
 Steps never nest. One that is called from inside another (a plug-in that releases a ticket, say) is done right after it.
 """
 
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, cast
+
+import attrs
 
 from flowgate.capacity import band_shortage, global_shortage, size_limit, victims
 from flowgate.ceilings import Ceilings
@@ -63,18 +64,17 @@ def _step(
 ) -> "Callable[Concatenate[ShardProcessor, _P], None]":
     """Make a method whose last argument is the time a step: one that comes from inside a step is done after it."""
 
-    @wraps(method)
-    def step(self: "ShardProcessor", *args: _P.args, **kwargs: _P.kwargs) -> None:
+    def step(self: "ShardProcessor", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         if self.is_stepping:
             self.deferred.append(lambda: step(self, *args, **kwargs))
             return
-        self.begin_step(args[-1])  # type: ignore[arg-type]
+        self.begin_step(cast("float", args[-1]))
         try:
             method(self, *args, **kwargs)
         finally:
             self.end_step()
 
-    return step
+    return cast("Callable[Concatenate[ShardProcessor, _P], None]", wraps(method)(step))
 
 
 class ShardProcessor:
@@ -305,7 +305,7 @@ class ShardProcessor:
     def _submit(self, request: FlowControlRequest, now: float) -> Ticket | Item | Dropped:
         try:
             key, size, ttl, metadata = read_request(request)
-        except Exception as error:  # noqa: BLE001 - a custom request may raise anything
+        except Exception as error:  # a custom request may raise anything
             return self._reject(request, None, 0, QueueOutcome.REJECTED_INVALID, f"it has a bad value: {error}", error)
         if self.is_closing:
             return self._reject(request, key, size, QueueOutcome.REJECTED_SHUTDOWN, "the controller is closing")
@@ -315,41 +315,28 @@ class ShardProcessor:
         self._keep_time(now)
         self._locator.look_again()
         self._detector.look_again()
-        lane = self.lanes.lane_of(key, metadata, now)
-        ticket, refusal, displaced = self._decide(request, key, size, band, lane, now)
+        arrival = _Arrival(request, key, size, ttl, band, self.lanes.lane_of(key, metadata, now))
+        ticket = self._try_now(arrival)
         if ticket is not None:
             return ticket
-        if refusal is not None:
-            return self._reject(request, key, size, *refusal, lane.fault)
-        for victim in displaced:
-            message = f"a request of band {band.priority} took its place under the controller's limit"
-            self._evict(victim, QueueOutcome.EVICTED_DISPLACED, message, now)
-            self.finished.append(victim)
-        return self._enqueue(request, key, size, ttl, band, lane, now)
-
-    def _decide(
-        self, request: FlowControlRequest, key: FlowKey, size: int, band: Band, lane: Lane, now: float
-    ) -> tuple[Ticket | None, tuple[QueueOutcome, str] | None, Sequence[Item]]:
-        """Find out whether an arrival goes, is refused, or waits in the place of others.
-
-        What would be refused or displace others while a pass is pending is decided once that pass has run.
-        """
-        ticket = self._try_now(request, key, size, band, lane, now)
-        if ticket is not None:
-            return ticket, None, ()
-        refusal, displaced = self._judge(band, lane, size)
+        refusal, displaced = self._judge(arrival)
         if (refusal is not None or displaced) and self.pending:
+            # A pass that is due may make room, or let this very request go: it comes first.
             self._run_pass(now)
-            ticket = self._try_now(request, key, size, band, lane, now)
-            refusal, displaced = self._judge(band, lane, size)
-        return ticket, refusal, displaced
+            ticket = self._try_now(arrival)
+            if ticket is not None:
+                return ticket
+            refusal, displaced = self._judge(arrival)
+        if refusal is not None:
+            return self._reject(request, key, size, *refusal, arrival.lane.fault)
+        self._displace(displaced, band, now)
+        return self._enqueue(arrival, now)
 
-    def _try_now(
-        self, request: FlowControlRequest, key: FlowKey, size: int, band: Band, lane: Lane, now: float
-    ) -> Ticket | None:
+    def _try_now(self, arrival: "_Arrival") -> Ticket | None:
         """Dispatch an arrival at once, if nothing waits that must go first and a candidate is open."""
+        band, lane = arrival.band, arrival.lane
         if self.lanes.waiting:
-            if self.pending or self.config.hol_scope == "pool" or not self._ceilings.is_static:
+            if self.pending or self._holds_back:
                 return None
             top = lane.top()
             if top is not None and top.band.priority >= band.priority:
@@ -361,23 +348,28 @@ class ShardProcessor:
         self._plan_reads()
         if state is None or (self.lanes.waiting and self.pods.dirty):
             return None  # a pod that was read anew may be open to somebody who waits for it
-        flow = self.registry.flow(band, key)
-        ticket = Ticket(self._owner, request, flow, lane.candidates.open(ceiling), 0.0, now)
+        flow = self.registry.flow(band, arrival.flow_key)
+        ticket = Ticket(self._owner, arrival.request, flow, lane.candidates.open(ceiling), 0.0, self._now)
         self.registry.take_off(flow)
-        self._charge(ticket, state, key, size, waited=False)
+        self._charge(ticket, state, arrival.flow_key, arrival.byte_size, waited=False)
         if not band.is_memoryless:
-            self._charge_idle(ticket, flow, key, size, lane)
+            self._charge_idle(arrival, ticket, flow)
         return ticket
 
-    def _charge_idle(self, ticket: Ticket, flow: Flow, key: FlowKey, size: int, lane: Lane) -> None:
-        group = self.lanes.group_of(lane, flow.band)
-        queue = self.lanes.queue_for(lane, flow)
-        item = self._new_item(ticket.request, key, size, None, queue)
-        item.result = ticket
-        self.lanes.tell_charged(group, queue, item)
+    @property
+    def _holds_back(self) -> bool:
+        """Whether one waiting request may hold back another that could go."""
+        return self.config.hol_scope == "pool" or not self._ceilings.is_static
 
-    def _judge(self, band: Band, lane: Lane, size: int) -> tuple[tuple[QueueOutcome, str] | None, Sequence[Item]]:
+    def _charge_idle(self, arrival: "_Arrival", ticket: Ticket, flow: Flow) -> None:
+        queue = self.lanes.queue_for(arrival.lane, flow)
+        item = self._new_item(arrival, queue)
+        item.result = ticket
+        self.lanes.tell_charged(queue.group, queue, item)
+
+    def _judge(self, arrival: "_Arrival") -> tuple[tuple[QueueOutcome, str] | None, Sequence[Item]]:
         """Decide about an arrival that cannot go at once: why it may not wait, else whom it pushes out."""
+        band, size = arrival.band, arrival.byte_size
         if band.config.mode == "shed":
             return (QueueOutcome.REJECTED_SHED, f"no candidate is open, and band {band.priority} never queues"), ()
         limit = size_limit(self.registry, band)
@@ -391,22 +383,28 @@ class ShardProcessor:
             displaced = victims(self.registry, band, size)
             if displaced is not None:
                 return None, displaced
-        outcome = QueueOutcome.REJECTED_CAPACITY if lane.candidates.pods else QueueOutcome.REJECTED_NO_PODS
+        outcome = QueueOutcome.REJECTED_CAPACITY if arrival.lane.candidates.pods else QueueOutcome.REJECTED_NO_PODS
         return (outcome, shortage), ()
 
-    def _enqueue(
-        self, request: FlowControlRequest, key: FlowKey, size: int, ttl: float | None, band: Band, lane: Lane, now: float
-    ) -> Item | Dropped:
-        flow = self.registry.flow(band, key)
-        may_go = self.pending or self.config.hol_scope == "pool" or not self._ceilings.is_static
+    def _displace(self, victims: Sequence[Item], band: Band, now: float) -> None:
+        message = f"a request of band {band.priority} took its place under the controller's limit"
+        for victim in victims:
+            self._evict(victim, QueueOutcome.EVICTED_DISPLACED, message, now)
+            self.finished.append(victim)
+
+    def _enqueue(self, arrival: "_Arrival", now: float) -> Item | Dropped:
+        band, lane = arrival.band, arrival.lane
+        may_go = self.pending or self._holds_back
+        flow = self.registry.flow(band, arrival.flow_key)
         try:
-            item = self._new_item(request, key, size, ttl, self.lanes.queue_for(lane, flow))
+            item = self._new_item(arrival, self.lanes.queue_for(lane, flow))
             self.lanes.score(item)
             self.lanes.put(item)
-        except Exception as error:  # noqa: BLE001 - a user's queue may raise anything
+        except Exception as error:  # a user's queue may raise anything
             self.plugin_failed("queue", band.config.queue_factory, error)
             message = f"the queue of band {band.priority} does not take it: {error}"
-            return self._reject(request, key, size, QueueOutcome.REJECTED_INVALID, message, error)
+            outcome = QueueOutcome.REJECTED_INVALID
+            return self._reject(arrival.request, arrival.flow_key, arrival.byte_size, outcome, message, error)
         self.registry.enter(item, flow)
         if may_go:
             self.lanes.offers[lane] = None
@@ -414,12 +412,19 @@ class ShardProcessor:
             self.events.append(Enqueued(now, item, bool(lane.candidates.pods)))
         return item
 
-    def _new_item(
-        self, request: FlowControlRequest, key: FlowKey, size: int, ttl: float | None, queue: FlowQueue
-    ) -> Item:
+    def _new_item(self, arrival: "_Arrival", queue: FlowQueue) -> Item:
         self._arrivals += 1
-        effective = self.config.default_ttl if ttl is None else ttl
-        return Item(request, key, size, self._arrivals, self._now, effective, ttl is not None, queue)
+        ttl = arrival.ttl
+        return Item(
+            arrival.request,
+            arrival.flow_key,
+            arrival.byte_size,
+            self._arrivals,
+            self._now,
+            self.config.default_ttl if ttl is None else ttl,
+            ttl is not None,
+            queue,
+        )
 
     def _no_band(self, priority: int) -> str:
         if self.registry.config.band(priority) is None:
@@ -561,7 +566,7 @@ class ShardProcessor:
         try:
             for pod in pods:
                 self.pods.renew(pod)
-        except Exception as error:  # noqa: BLE001 - a plug-in may announce anything
+        except Exception as error:  # a plug-in may announce anything
             watched.fail(error)
             return False
         return True
@@ -580,6 +585,19 @@ class ShardProcessor:
         if PodsChanged in self.hears:
             pods = tuple(state.pod for state in lane.candidates.pods)
             self.events.append(PodsChanged(self._now, lane.key, pods, lane.waiting))
+
+
+# Slotted and not frozen: one is made for each request.
+@attrs.define(eq=False, weakref_slot=False)
+class _Arrival:
+    """A request that was just read, with the band and lane that it belongs to."""
+
+    request: FlowControlRequest
+    flow_key: FlowKey
+    byte_size: int
+    ttl: float | None
+    band: Band
+    lane: Lane
 
 
 class _SelfOwned:

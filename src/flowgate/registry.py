@@ -90,7 +90,17 @@ class Registry:
     or band finds no place, and costs O(1) for each; an idle registry does nothing.
     """
 
-    __slots__ = ("_idle_bands", "_idle_flows", "_tracks_arrivals", "bands", "config", "flow_count", "outcomes", "queued", "queued_bytes")
+    __slots__ = (
+        "_idle_bands",
+        "_idle_flows",
+        "_tracks_arrivals",
+        "bands",
+        "config",
+        "flow_count",
+        "outcomes",
+        "queued",
+        "queued_bytes",
+    )
 
     def __init__(self, config: FlowControlConfig) -> None:
         self.config = config

@@ -55,9 +55,9 @@ class Request:
             _check_size(byte_size)
         if ttl is not None:
             _check_ttl(ttl)
-        if not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        if not isinstance(metadata, Mapping):  # callers may be untyped
             raise TypeError(f"metadata must be a mapping, not {metadata!r}")
-        if request_id is not None and not isinstance(request_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if request_id is not None and not isinstance(request_id, str):
             raise TypeError(f"a request id must be a str, not {request_id!r}")
         self._byte_size = byte_size
         self._ttl = ttl
@@ -103,7 +103,7 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
         Exception: Whatever the request's own methods raise.
     """
     key = request.flow_key()
-    if not isinstance(key, FlowKey):  # pyright: ignore[reportUnnecessaryIsInstance] - requests may be untyped
+    if not isinstance(key, FlowKey):  # requests may be untyped
         raise TypeError(f"flow_key() must answer with a FlowKey, not with {key!r}")
     byte_size = request.byte_size()
     if type(byte_size) is not int or byte_size < 0:
@@ -112,7 +112,7 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
     if ttl is not None:
         _check_ttl(ttl)
     metadata = request.get_metadata()
-    if not isinstance(metadata, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(metadata, Mapping):
         raise TypeError(f"get_metadata() must answer with a mapping, not with {metadata!r}")
     return key, byte_size, ttl, metadata
 

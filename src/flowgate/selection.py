@@ -53,7 +53,7 @@ class Selection:
             try:
                 best = min(range(len(rivals)), key=lambda place: ranks[place]())  # type: ignore[misc]
                 return rivals[best]
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            except Exception as error:  # a plug-in may raise anything
                 self._lanes.break_policy(rivals[0], error)
         self._turn += 1
         return take_turn(pod, rivals, self._turn)
@@ -68,7 +68,7 @@ class Selection:
                 if isinstance(flow, FlowQueue) and flow.group is group and flow.queue:
                     return flow
                 raise ValueError(f"select() named {flow!r}, which does not wait in the group")  # noqa: TRY301
-            except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+            except Exception as error:  # a plug-in may raise anything
                 self._lanes.break_policy(group, error)
         return group.best_head()
 
@@ -80,7 +80,7 @@ class Selection:
             if isinstance(item, Item) and item.queue is flow and item.result is None:
                 return item
             raise ValueError(f"select_item() named {item!r}, which does not wait in the queue")  # noqa: TRY301
-        except Exception as error:  # noqa: BLE001 - a plug-in may raise anything
+        except Exception as error:  # a plug-in may raise anything
             self._fail("dispatch policy", policy, error)
         first = _first_come(flow)
         assert isinstance(first, Item)  # noqa: S101 - the engine put it there

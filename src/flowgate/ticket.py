@@ -108,7 +108,7 @@ class Ticket:
             TypeError: `pod` is not a `Pod`.
             RuntimeError: The ticket is released already.
         """
-        if not isinstance(pod, Pod):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+        if not isinstance(pod, Pod):  # callers may be untyped
             raise TypeError(f"a ticket is assigned to a Pod, not to {pod!r}")
         if self.is_released:
             raise RuntimeError(f"the ticket of request {self.request_id!r} is released already")

@@ -14,7 +14,7 @@ import math
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from flowgate.items import Item
 from flowgate.outcomes import QueueOutcome
@@ -118,6 +118,7 @@ class _AsyncioLoop:
     def wake(self, item: Item) -> bool:
         future = item.waiter
         assert isinstance(future, asyncio.Future)  # noqa: S101 - park() put it there
+        future = cast("asyncio.Future[None]", future)
         if future.done():
             return False
         future.set_result(None)
@@ -167,11 +168,11 @@ class _TrioWaiter:
         self.is_gone = True
         self.task = None
         self.loop.withdraw(self.item)
-        return self.loop.lowlevel.Abort.SUCCEEDED
+        return cast("trio.lowlevel.Abort", self.loop.lowlevel.Abort.SUCCEEDED)
 
     def _refuse(self, _raise_cancel: object) -> "trio.lowlevel.Abort":
         # The grant is delivered; the cancellation comes at the caller's next checkpoint.
-        return self.loop.lowlevel.Abort.FAILED
+        return cast("trio.lowlevel.Abort", self.loop.lowlevel.Abort.FAILED)
 
 
 class _TrioLoop:

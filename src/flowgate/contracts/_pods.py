@@ -72,22 +72,27 @@ class PodLoad:
     since_metrics: int
 
 
-def _check_text(_pod: "Pod", field: "attrs.Attribute[str]", value: object) -> None:
+def _check_text(_pod: "Pod", field: "attrs.Attribute[str]", value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"a pod's {field.name} must be a str, not {value!r}")
     if not value:
         raise ValueError(f"a pod's {field.name} must not be empty")
 
 
-def _check_port(_pod: "Pod", _field: object, value: object) -> None:
+def _check_port(_pod: "Pod", _field: object, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"a pod's port must be an int, not {value!r}")
     if not 1 <= value <= 65_535:  # noqa: PLR2004 - the range of TCP ports
         raise ValueError(f"a pod's port must lie in 1..65535, not {value!r}")
 
 
+def _check_labels(_pod: "Pod", _field: object, value: Mapping[str, str]) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"a pod's labels must be a mapping, not {value!r}")
+
+
 def _without_brackets(address: str) -> str:
-    if isinstance(address, str) and address.startswith("[") and address.endswith("]"):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may be untyped
+    if isinstance(address, str) and address.startswith("[") and address.endswith("]"):  # callers may be untyped
         return address[1:-1]
     return address
 
@@ -120,9 +125,7 @@ class Pod:
     address: str = attrs.field(converter=_without_brackets, validator=_check_text)
     port: int = attrs.field(validator=_check_port)
     namespace: str = attrs.field(default="default", validator=_check_text)
-    labels: Mapping[str, str] = attrs.field(
-        default=_NO_LABELS, eq=False, validator=attrs.validators.instance_of(Mapping)
-    )
+    labels: Mapping[str, str] = attrs.field(default=_NO_LABELS, eq=False, validator=_check_labels)
     metrics: PodMetrics | None = attrs.field(
         default=None, eq=False, validator=attrs.validators.optional(attrs.validators.instance_of(PodMetrics))
     )

@@ -8,14 +8,14 @@ import attrs
 __all__ = ["FlowControlRequest", "FlowKey"]
 
 
-def _check_id(_key: "FlowKey", _field: object, value: object) -> None:
+def _check_id(_key: "FlowKey", _field: object, value: str) -> None:
     if not isinstance(value, str):
         raise TypeError(f"a flow id must be a str, not {value!r}")
     if not value:
         raise ValueError("a flow id must not be empty")
 
 
-def _check_priority(_key: "FlowKey", _field: object, value: object) -> None:
+def _check_priority(_key: "FlowKey", _field: object, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"a priority must be an int, not {value!r}")
 

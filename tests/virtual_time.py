@@ -1,0 +1,97 @@
+"""An asyncio event loop whose clock stands still while callbacks run, and jumps when nothing is left to do."""
+
+import asyncio
+import math
+import selectors
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["VirtualTimeLoop"]
+
+_LONGEST_SILENCE = 20.0
+"""Real seconds to wait for a thread or a socket, with no timer set, before the loop calls it a deadlock."""
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """Runs hours of timers in no time, as `trio.testing.MockClock(autojump_threshold=0)` does for trio.
+
+    The clock starts at 0.0. Where another loop would sleep until its next timer, this one sets its clock to exactly
+    that timer. Work in threads is not waited for while a timer is armed. With no timer it waits for threads and
+    sockets really, and raises RuntimeError when nothing comes: a test that would hang fails.
+
+    >>> with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+    ...     runner.run(asyncio.sleep(3600))
+    ...     runner.get_loop().time()
+    3600.0
+    """
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        super().__init__(_JumpingSelector(self._jump))
+        self._ready = _CountedHandles()
+        self._clock_resolution = math.ulp(0.0)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._now
+
+    @property
+    def callbacks(self) -> int:
+        """Callbacks run since the loop was made, the steps of tasks among them."""
+        return self._ready.taken
+
+    @property
+    def timers(self) -> int:
+        """Timers armed and not cancelled."""
+        return sum(not handle.cancelled() for handle in self._scheduled)
+
+    def _jump(self) -> None:
+        self._now = max(self._now, self._scheduled[0].when())
+        # The loop runs what is due before time() + resolution: with one ulp, what is due now and nothing later.
+        self._clock_resolution = math.ulp(self._now)
+
+
+class _CountedHandles(deque[asyncio.Handle]):
+    """The loop's ready callbacks; the loop takes one out only to run it, or to skip it when cancelled."""
+
+    taken = 0
+
+    def popleft(self) -> asyncio.Handle:
+        handle = super().popleft()
+        self.taken += not handle.cancelled()
+        return handle
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """Polls where it is asked to sleep, and tells the loop to jump when the poll found nothing."""
+
+    def __init__(self, jump: Callable[[], None]) -> None:
+        self._real = selectors.DefaultSelector()
+        self._jump = jump
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = self._real.select(_LONGEST_SILENCE if timeout is None else 0)
+        if timeout is None and not events:
+            raise RuntimeError(f"deadlock: no callback, no timer, and no I/O for {_LONGEST_SILENCE} real seconds")
+        if timeout and not events:
+            self._jump()
+        return events
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.get_key(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
