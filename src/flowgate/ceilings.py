@@ -44,10 +44,15 @@ class Ceilings:
         """Return the ceiling in force for a band."""
         return self._by_priority.get(priority, 1.0)
 
-    def update(self, lanes: Iterable[Lane], priorities: Iterable[int]) -> None:
-        """Compute the ceilings for these bands, from the saturation of the pods that these lanes name."""
-        if self.is_static or self._policy is None:
-            return
+    def update(self, lanes: Iterable[Lane], priorities: Iterable[int]) -> bool:
+        """Compute the ceilings for these bands, from the saturation of the pods that these lanes name.
+
+        Returns:
+            Whether they are others than before.
+        """
+        if self._policy is None:
+            return False
+        before = self._by_priority
         ordered = sorted(set(priorities), reverse=True)
         named = dict.fromkeys(state for lane in lanes for state in lane.candidates.pods)
         try:
@@ -56,6 +61,7 @@ class Ceilings:
         except Exception as error:  # a plug-in may raise anything
             self._by_priority = {}
             self._on_failure("usage limit", self._policy, error)
+        return self._by_priority != before
 
 
 def _checked(answer: Sequence[float], priorities: Sequence[int]) -> Sequence[float]:

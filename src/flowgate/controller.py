@@ -152,7 +152,7 @@ class FlowController:
         processor = self._processor
         result = processor.submit(request, loop.time())
         if isinstance(result, Ticket):
-            if processor.events or processor.finished:
+            if processor.events or processor.finished or processor.pending:
                 self._settle()
             if self._until_yield:
                 await self._count_down(result, loop)
@@ -238,6 +238,8 @@ class FlowController:
 
     def stats(self) -> ControllerStats:
         """Take a snapshot of the counts. O(bands)."""
+        if self._loop is not None:
+            self._running()
         return self._processor.stats()
 
     # -- tickets report here
@@ -292,8 +294,8 @@ class FlowController:
 
     def _settle(self) -> None:
         """Wake callers, tell observers, and plan what comes next. What they do in turn is done in the same loop."""
-        if self._is_settling or self._loop is None:
-            return
+        if self._is_settling or self._loop is None or self._processor.is_stepping:
+            return  # whoever settles, or made the step, goes on with this
         processor = self._processor
         self._is_settling = True
         try:

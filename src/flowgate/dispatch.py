@@ -11,6 +11,8 @@ from flowgate.selection import Selection
 
 __all__ = ["DispatchPass"]
 
+_IN_VAIN = 2
+
 
 class DispatchPass:
     """Gives away every slot that may be given, least saturated pod first.
@@ -25,7 +27,7 @@ class DispatchPass:
         lanes: The lanes, with those that are offered.
         ceilings: How full a band may make a pod.
         selection: Who goes next.
-        send: Dispatches the next request of a group to a pod, and charges it.
+        send: Dispatches the next request of a group to a pod, and charges it; False when that is no candidate of it.
         resolve: Resolves a lane's candidates again.
         may_go: Whether a group may be served at all now.
     """
@@ -39,7 +41,7 @@ class DispatchPass:
         ceilings: Ceilings,
         selection: Selection,
         *,
-        send: Callable[[Group, PodState], None],
+        send: Callable[[Group, PodState], bool],
         resolve: Callable[[Lane], None],
         may_go: Callable[[Group], bool],
     ) -> None:
@@ -54,19 +56,22 @@ class DispatchPass:
 
     def run(self, most: int) -> int:
         """Dispatch until nothing more can go, or `most` requests went; return how many did."""
-        went = 0
-        while went < most:
+        if self._ceilings.is_static:
+            return self._run_once(most)
+        went = fruitless = 0
+        # Ceilings that move are computed again when nothing more can go: what went, or was resolved, may let more go.
+        # A policy that answers differently each time is asked twice in vain at most.
+        while went < most and fruitless < _IN_VAIN:
+            changed = self._ceilings.update(self._lanes.waiting, self._waiting_priorities())
+            if fruitless and not changed:
+                break
+            self._lanes.offers.update(self._lanes.waiting)
             sent = self._run_once(most - went)
             went += sent
-            # With ceilings that move, what went may have let more go.
-            if not sent or self._ceilings.is_static:
-                break
+            fruitless = 0 if sent else fruitless + 1
         return went
 
     def _run_once(self, most: int) -> int:
-        if not self._ceilings.is_static:
-            self._ceilings.update(self._lanes.waiting, self._waiting_priorities())
-            self._lanes.offers.update(self._lanes.waiting)
         went = 0
         self._mark_offers()
         while went < most:
@@ -131,5 +136,4 @@ class DispatchPass:
                 self._pods.dirty[best] = None
                 self._pods.dirty[state] = None
                 return False
-        self._send(group, state)
-        return True
+        return self._send(group, state)

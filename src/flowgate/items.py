@@ -15,7 +15,7 @@ __all__ = ["Item"]
 
 
 # Slotted and not frozen: one is made for each request that waits.
-@attrs.define(eq=False, weakref_slot=False)
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Item:
     """One queued request: a `QueueItem` to policies, and the engine's bookkeeping.
 
@@ -46,6 +46,10 @@ class Item:
     waiter: object = None
     result: "Ticket | Dropped | None" = None
     timer: list[Any] | None = None
+
+    def __repr__(self) -> str:
+        state = "waits" if self.result is None else str(self.outcome)
+        return f"<Item {self.arrival} of {self.flow_key}: {state}>"
 
     @property
     def deadline(self) -> float:

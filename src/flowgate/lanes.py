@@ -94,13 +94,16 @@ class Candidates:
             heapq.heappush(self._heap, (saturation, len(state.lanes), state.serial, state))
 
 
-@attrs.define(eq=False, weakref_slot=False)
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class FlowQueue:
     """The waiting items of one flow in one lane: the `FlowQueueView` of fairness policies. Made when needed."""
 
     flow: "Flow"
     group: "Group"
     queue: SafeQueue
+
+    def __repr__(self) -> str:
+        return f"<FlowQueue of {self.flow.key}: {len(self.queue)} waiting>"
 
     @property
     def flow_key(self) -> FlowKey:
@@ -131,7 +134,7 @@ class FlowQueue:
         return len(self.queue)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Group:
     """The requests of one lane and band, and who goes next among their flows.
 
@@ -155,6 +158,9 @@ class Group:
     served: dict[PodState, tuple[float, int, int]] = attrs.Factory(dict[PodState, tuple[float, int, int]])
     is_listed: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Group of band {self.band.priority}: {self.waiting} waiting>"
+
     def best_head(self) -> FlowQueue:
         """Return the flow with the best head, by looking at every one: what is left when the policy fails."""
         return min(self.flows.values(), key=_head_rank)
@@ -166,7 +172,7 @@ def _head_rank(flow: FlowQueue) -> tuple[object, int]:
     return head.score, head.arrival
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Lane:
     """The requests that share one candidate selection.
 
@@ -175,6 +181,7 @@ class Lane:
         is_keyed: False for the lane of one flow, whose candidates are those of its head.
         candidates: The pods, as resolved last.
         epoch: The locator's epoch in which they were.
+        resolved_for: In the lane of one flow, the item whose metadata they were resolved from.
         source: What the locator answered, if it cannot change: the same answer again needs no work.
         fault: Why they could not be resolved.
         regime_since: When the lane last went from having pods to having none, or back.
@@ -190,6 +197,7 @@ class Lane:
     candidates: Candidates
     regime_since: float
     epoch: int = -1
+    resolved_for: Item | None = None
     source: object = None
     fault: BaseException | None = None
     groups: dict[int, Group] = attrs.Factory(dict[int, Group])
@@ -199,15 +207,19 @@ class Lane:
     is_attached: bool = False
     _tops: list[int] = attrs.Factory(list[int])
 
+    def __repr__(self) -> str:
+        return f"<Lane {self.key!r}: {self.waiting} waiting for {len(self.candidates.pods)} pods>"
+
     def top(self) -> Group | None:
         """Return the group of the highest band in which requests wait here. O(1), amortised O(log bands)."""
         tops = self._tops
         while tops:
-            group = self.groups[-tops[0]]
-            if group.waiting:
-                return group
-            heapq.heappop(tops)
-            group.is_listed = False
+            group = self.groups.get(-tops[0])
+            if group is not None:
+                if group.waiting:
+                    return group
+                group.is_listed = False
+            heapq.heappop(tops)  # nobody waits in it, or its band is gone
         return None
 
     def list_group(self, group: Group) -> None:
@@ -224,14 +236,7 @@ class Lane:
                     assert isinstance(item, Item)  # noqa: S101 - the engine put it there
                     yield item
 
-    def head(self) -> Item | None:
-        """Return one request that waits here: the head of a flow in the highest band."""
+    def any_flow(self) -> FlowQueue | None:
+        """Return a flow that waits here, in the highest band; None when nobody waits."""
         group = self.top()
-        if group is None:
-            return None
-        return _item(next(iter(group.flows.values())).queue.peek_head())
-
-
-def _item(item: QueueItem | None) -> Item | None:
-    assert item is None or isinstance(item, Item)  # noqa: S101 - the engine put it there
-    return item
+        return None if group is None else next(iter(group.flows.values()))

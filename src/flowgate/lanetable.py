@@ -6,6 +6,7 @@ It decides nothing about who goes next.
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Protocol
 
 from flowgate.contracts import FlowKey, Pod, PodLocator
@@ -21,7 +22,7 @@ __all__ = ["LaneTable"]
 
 _IDLE_LANES = 1_024
 _SMALL = 16
-_REKEYED = 16
+_TRIED = 16
 _UNRESOLVED = object()
 
 
@@ -125,21 +126,27 @@ class LaneTable:
         if states != lane.candidates.pods:
             self._replace(lane, states, now)
 
-    def resolve_waiting(self, lane: Lane, now: float) -> None:
-        """Ask the locator again for a lane in which requests wait, with the metadata of one of them."""
+    def resolve_waiting(self, lane: Lane, items: Iterable[Item], now: float) -> None:
+        """Ask the locator again for a lane in which requests wait, with the metadata of the first that tells it."""
         self.stale.pop(lane, None)
-        item = lane.head()
-        if item is None:
-            return
         if lane.key is _UNRESOLVED:
             self._rekey(lane, now)
             return
+        for item in islice(items, _TRIED):
+            if not lane.is_keyed:
+                lane.resolved_for = item
+            metadata = self._metadata_of(item)
+            if metadata is not None:
+                self.resolve(lane, metadata, now)
+                return
+
+    def _metadata_of(self, item: Item) -> Mapping[str, object] | None:
         try:
-            metadata = item.request.get_metadata()
+            return item.request.get_metadata()
         except Exception as error:  # a request is a plug-in too
             self._fail("request", item.request, error)
-            return
-        self.resolve(lane, metadata, now)
+            self._watch.poll()
+            return None
 
     def _replace(self, lane: Lane, states: tuple[PodState, ...], now: float) -> None:
         old = lane.candidates.pods
@@ -170,7 +177,7 @@ class LaneTable:
         for place, item in enumerate(items[start:] + items[:start]):
             if not self.move(item, now):
                 failures += 1
-            if failures == _REKEYED:
+            if failures == _TRIED:
                 self._cursor = start + place + 1
                 return
 
@@ -267,11 +274,10 @@ class LaneTable:
             Whether its lane could be found.
         """
         lane = item.queue.group.lane
-        try:
-            target = self.lane_of(item.flow_key, item.request.get_metadata(), now)
-        except Exception as error:  # a request is a plug-in too
-            self._fail("request", item.request, error)
+        metadata = self._metadata_of(item)
+        if metadata is None:
             return False
+        target = self.lane_of(item.flow_key, metadata, now)
         if target is not lane:
             queue = self.queue_for(target, item.queue.flow)
             self.take(item, is_dispatched=False)
@@ -358,6 +364,8 @@ class LaneTable:
             self.score(item)
             self._add(item.queue, item)
         self.revive(fresh)
+        if not lane.is_keyed:
+            self.stale[lane] = None  # its head may be another one
 
     # -- lanes
 
@@ -369,6 +377,7 @@ class LaneTable:
 
     def _stop_waiting(self, lane: Lane) -> None:
         del self.waiting[lane]
+        lane.resolved_for = None
         self.stale.pop(lane, None)
         self.offers.pop(lane, None)
         self._idle[lane] = None

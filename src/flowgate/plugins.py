@@ -88,7 +88,7 @@ class Watched:
     def fail(self, error: BaseException) -> None:
         """Note that it raised or answered nonsense; it is polled until it answers."""
         self.has_failed = True
-        self._poll()
+        self.poll()
         self._on_failure(self.kind, self.plugin, error)
 
     def look_again(self) -> None:
@@ -105,7 +105,7 @@ class Watched:
     def plan(self) -> None:
         """Find out when it must be asked again; called after it was asked for anything."""
         if self.is_silent:
-            self._poll()
+            self.poll()
         if self._next_change is None:
             return
         try:
@@ -115,9 +115,15 @@ class Watched:
         except Exception as error:  # a plug-in may raise anything
             self.fail(error)
         else:
-            self.due = self._poll_at if at is None else min(self._poll_at, float(at))
+            self.due = self._poll_at if at is None else min(self._poll_at, self._no_busy_loop(at))
 
-    def _poll(self) -> None:
+    def _no_busy_loop(self, at: float) -> float:
+        # Asked just now, it names a time that is not to come: asking at once again would never end.
+        now = self._clock()
+        return float(at) if at > now else now + self.poll_interval
+
+    def poll(self) -> None:
+        """See to it that it is asked again after `poll_interval`."""
         if self._poll_at == math.inf:  # asking others in the meantime does not put it off
             self._poll_at = self._clock() + self.poll_interval
             self.due = min(self.due, self._poll_at)

@@ -24,7 +24,7 @@ _LOG_LENGTH = 4_096
 _UNREAD = -1
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class PodState:
     """One pod, as the engine keeps it.
 
@@ -47,6 +47,9 @@ class PodState:
     read_epoch: int = _UNREAD
     references: int = 0
     lanes: "dict[Lane, None]" = attrs.Factory(dict["Lane", None])
+
+    def __repr__(self) -> str:
+        return f"<PodState {self.pod.name} at {self.pod.endpoint}: {self.in_flight} in flight>"
 
     @property
     def has_waiting(self) -> bool:

@@ -323,6 +323,7 @@ class ShardProcessor:
         if (refusal is not None or displaced) and self.pending:
             # A pass that is due may make room, or let this very request go: it comes first.
             self._run_pass(now)
+            arrival.lane = self.lanes.lane_of(key, metadata, now)  # a lane of one flow was resolved for others since
             ticket = self._try_now(arrival)
             if ticket is not None:
                 return ticket
@@ -503,10 +504,15 @@ class ShardProcessor:
         if PassEnded in self.hears:
             self.events.append(PassEnded(now, went, not self.pending))
 
-    def _send(self, group: Group, state: PodState) -> None:
+    def _send(self, group: Group, state: PodState) -> bool:
         queue = self._selection.flow(group)
         item = self._selection.item(queue)
         flow, lane = queue.flow, group.lane
+        if not lane.is_keyed and item is not lane.resolved_for:
+            # Since the candidates were resolved, the policy thought of another request: they are not that one's.
+            self.lanes.resolve_waiting(lane, (item,), self._now)
+            self.lanes.offers[lane] = None
+            return False
         spare = lane.candidates.open(self._ceilings.of(group.band.priority))
         ticket = Ticket(self._owner, item.request, flow, spare, self._now - item.enqueue_time, self._now)
         # The ticket counts for the flow before the item counts no longer: in between the band would look idle.
@@ -518,6 +524,7 @@ class ShardProcessor:
         self._charge(ticket, state, item.flow_key, item.byte_size, waited=True)
         if not group.band.queued and self.config.hol_scope == "pool":
             self._offer_all()
+        return True
 
     def _charge(self, ticket: Ticket, state: PodState, key: FlowKey, size: int, *, waited: bool) -> None:
         self.pods.charge(ticket, state, self._now)
@@ -528,7 +535,11 @@ class ShardProcessor:
             self.events.append(Dispatched(self._now, ticket.request, key, size, wait, waited, ticket))
 
     def _resolve(self, lane: Lane) -> None:
-        self.lanes.resolve_waiting(lane, self._now)
+        """Resolve a lane's candidates again; in the lane of one flow, for the request whose turn it is."""
+        flow = lane.any_flow()
+        if flow is not None:
+            items = lane.items() if lane.is_keyed else (self._selection.item(flow),)
+            self.lanes.resolve_waiting(lane, items, self._now)
 
     def _may_go(self, group: Group) -> bool:
         if self.config.hol_scope == "candidates":

@@ -18,7 +18,7 @@ _OVERFLOW_ID = "(overflow)"
 _SCORE = attrgetter("score")
 
 
-@attrs.define(eq=False, weakref_slot=False)
+@attrs.define(eq=False, repr=False, weakref_slot=False)
 class Flow:
     """One flow of one band.
 
@@ -26,14 +26,19 @@ class Flow:
         key: Its name; the overflow flow's is its own, whatever the ids that share it.
         band: The band it is in.
         uses: Waiting items and live tickets.
+        shared: In an overflow flow, how many items of each id wait in it; None in all others.
     """
 
     key: FlowKey
     band: "Band"
     uses: int = 0
+    shared: dict[str, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.key}>"
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Band:
     """One priority band: its settings, and what waits in it.
 
@@ -66,6 +71,9 @@ class Band:
     in_flight: int = 0
     outcomes: dict[QueueOutcome, int] = attrs.Factory(lambda: dict.fromkeys(QueueOutcome, 0))
     arrivals: OrderedDict[Item, None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Band {self.priority}: {self.queued} queued, {self.in_flight} in flight>"
 
     @property
     def priority(self) -> int:
@@ -132,8 +140,9 @@ class Registry:
         self._idle_bands = OrderedDict.fromkeys(
             band for band in self.bands.values() if not (band.is_listed or band.queued or band.in_flight)
         )
-        for band in [band for band in self._idle_bands if band.is_retired]:
-            self._drop_band(band)
+        for band in list(self._idle_bands):
+            if band.is_retired or len(self.bands) > config.max_bands:
+                self._drop_band(band)
         return changed
 
     def _resettle(self, band: Band, settings: PriorityBandConfig) -> bool:
@@ -216,7 +225,10 @@ class Registry:
         flow = band.flows.get(key.id)
         if flow is not None:
             return flow
-        if self.flow_count >= self.config.max_flows:
+        overflow = band.overflow
+        if overflow is not None and overflow.shared and key.id in overflow.shared:
+            return overflow  # a flow of its own would overtake what waits there
+        while self.flow_count >= self.config.max_flows:
             if not self._idle_flows:
                 return self._overflow(band)
             self._drop_flow(next(iter(self._idle_flows)))
@@ -228,7 +240,7 @@ class Registry:
     def _overflow(self, band: Band) -> Flow:
         # One more than max_flows for each band: the bound on flows is max_flows + max_bands.
         if band.overflow is None:
-            band.overflow = Flow(FlowKey(_OVERFLOW_ID, band.priority), band)
+            band.overflow = Flow(FlowKey(_OVERFLOW_ID, band.priority), band, shared={})
             self.flow_count += 1
         return band.overflow
 
@@ -262,6 +274,8 @@ class Registry:
         """Note that an item waits."""
         band = flow.band
         self._use(flow)
+        if flow.shared is not None:
+            flow.shared[item.flow_key.id] = flow.shared.get(item.flow_key.id, 0) + 1
         self.queued += 1
         self.queued_bytes += item.byte_size
         band.queued += 1
@@ -275,6 +289,10 @@ class Registry:
         """Note that an item waits no longer."""
         band = flow.band
         self._unuse(flow)
+        if flow.shared is not None:
+            flow.shared[item.flow_key.id] -= 1
+            if not flow.shared[item.flow_key.id]:
+                del flow.shared[item.flow_key.id]
         self.queued -= 1
         self.queued_bytes -= item.byte_size
         band.queued -= 1

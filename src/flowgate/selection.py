@@ -1,6 +1,8 @@
 """Who goes next: asks the policies, and knows what to do when they fail."""
 
 from collections.abc import Callable
+from operator import itemgetter
+from typing import Any
 
 from flowgate.contracts import QueueCapability, QueueItem
 from flowgate.items import Item
@@ -48,15 +50,23 @@ class Selection:
         return self._contest(pod, [best, *rivals])
 
     def _contest(self, pod: PodState, rivals: list[Group]) -> Group:
-        ranks = [getattr(group.policy, "rank", None) for group in rivals]
-        if all(ranks):
+        ranked = [(rank, group) for group in rivals if (rank := self._rank(group)) is not None]
+        if len(ranked) == len(rivals):
             try:
-                best = min(range(len(rivals)), key=lambda place: ranks[place]())  # type: ignore[misc]
-                return rivals[best]
-            except Exception as error:  # a plug-in may raise anything
-                self._lanes.break_policy(rivals[0], error)
+                return min(ranked, key=itemgetter(0))[1]
+            except TypeError as error:  # keys that do not compare
+                self._lanes.break_policy(ranked[0][1], error)
         self._turn += 1
         return take_turn(pod, rivals, self._turn)
+
+    def _rank(self, group: Group) -> Any:
+        """Return the rank of a group's best head; None where its policy lets lanes take turns, or failed."""
+        try:
+            rank = getattr(group.policy, "rank", None)
+            return None if rank is None else rank()
+        except Exception as error:  # a plug-in may raise anything
+            self._lanes.break_policy(group, error)
+            return None
 
     def flow(self, group: Group) -> FlowQueue:
         """Return the flow whose turn it is in a group that waits; the one with the best head where the policy fails."""

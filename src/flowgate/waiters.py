@@ -149,11 +149,17 @@ class _TrioWaiter:
         return self._wait().__await__()
 
     async def _wait(self) -> None:
-        if not self.is_woken:
-            await self._park(self._abort)
-        if self.item.outcome is QueueOutcome.DISPATCHED:
-            while not self.loop.is_turn_of(self):
-                await self._park(self._refuse)
+        try:
+            if not self.is_woken:
+                await self._park(self._abort)
+            if self.place:
+                while not self.loop.is_turn_of(self):
+                    await self._park(self._refuse)
+        except BaseException:
+            self.is_gone = True
+            if self.place:
+                self.loop.leave_line(self)  # its coroutine was closed: nobody may wait for its turn
+            raise
 
     async def _park(self, abort: "Callable[[Any], trio.lowlevel.Abort]") -> None:
         self.task = self.loop.lowlevel.current_task()
@@ -258,11 +264,22 @@ class _TrioLoop:
             self._early.append(waiter)
             return False
         self._line.popleft()
+        self._call_next()
+        return True
+
+    def leave_line(self, waiter: _TrioWaiter) -> None:
+        """Take a granted caller that will never resume out of the line."""
+        if waiter in self._line:
+            self._line.remove(waiter)
+        if waiter in self._early:
+            self._early.remove(waiter)
+        self._call_next()
+
+    def _call_next(self) -> None:
         if self._early and self._line and self._line[0].task is not None:  # parked again: nobody else would resume it
             early, self._early = sorted(self._early, key=lambda other: other.place), []
             for other in early:
                 other.resume()
-        return True
 
     def checkpoint(self) -> Awaitable[None]:
         return self.lowlevel.checkpoint()

@@ -121,8 +121,10 @@ class Observer:
     """Receives events; subclass it and override what you want to hear.
 
     Called by the controller after the step in which the event happened, in the order of events, on the event loop's
-    thread. A method must return at once; it may call the controller, whose steps then follow. One that raises is
-    logged and counted, and nothing else happens. An object that has some of the methods, without this base, serves too.
+    thread. A method must return at once; it may call the controller, whose steps then follow. It may run outside any
+    task, from a timer, where anyio's functions do not work: the time of an event is ``event.time``. One that raises is
+    logged and counted, and nothing else happens. An object that has some of the methods when the controller is built,
+    without this base, serves too.
     """
 
     def on_enqueued(self, event: Enqueued) -> None:

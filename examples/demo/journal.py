@@ -1,0 +1,43 @@
+"""What happened, in a few sentences, each with its time."""
+
+from collections.abc import Callable
+
+import attrs
+
+__all__ = ["Journal", "Note"]
+
+
+@attrs.frozen
+class Note:
+    """One sentence.
+
+    Attributes:
+        time: Seconds since the journal was opened.
+        text: What happened.
+    """
+
+    time: float
+    text: str
+
+
+class Journal:
+    """Collects notes.
+
+    Args:
+        clock: Gives seconds. The loop's own, not `anyio.current_time`: observers may be called by a timer, outside any
+            task, where anyio does not know its event loop.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._opened = clock()
+        self.notes: list[Note] = []
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was opened."""
+        return self._clock() - self._opened
+
+    def note(self, text: str) -> None:
+        """Write down what happened just now."""
+        self.notes.append(Note(self.age, text))
