@@ -66,11 +66,11 @@ class Deadlines:
         lane.budgeted[item] = None
         for other in reversed(later):
             lane.budgeted.move_to_end(other)
-        if lane.alarm is None or later:
+        if later or len(lane.budgeted) == 1:  # it is the first to leave: an old cell may be of another regime
             self.watch(lane)
 
     def discard(self, item: Item, lane: Lane) -> None:
-        """Forget an item that leaves. A lane keeps its cell: the next item's is later, so it cannot come too late."""
+        """Forget an item that leaves. A lane keeps its cell: those who stay leave later than the first would have."""
         if not item.states_ttl:
             del lane.budgeted[item]
         elif item.timer is not None:

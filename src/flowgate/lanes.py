@@ -5,6 +5,7 @@ state that chooses between flows. `Candidates` keeps a lane's pods in the order 
 """
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -184,7 +185,7 @@ class Lane:
         resolved_for: In the lane of one flow, the item whose metadata they were resolved from.
         source: What the locator answered, if it cannot change: the same answer again needs no work.
         fault: Why they could not be resolved.
-        regime_since: When the lane last went from having pods to having none, or back.
+        regime_since: When the lane last went from having pods to having none, or back; minus infinity for never.
         groups: By priority.
         waiting: Items.
         budgeted: The items without a TTL of their own, in order of arrival.
@@ -195,7 +196,7 @@ class Lane:
     key: object
     is_keyed: bool
     candidates: Candidates
-    regime_since: float
+    regime_since: float = -math.inf
     epoch: int = -1
     resolved_for: Item | None = None
     source: object = None

@@ -4,6 +4,7 @@ The table resolves candidates, keeps pods and lanes pointing at each other, and 
 It decides nothing about who goes next.
 """
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -81,7 +82,7 @@ class LaneTable:
         key = self._key_of(flow_key, metadata)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = Lane(key, self._selection_key is not None, Candidates((), self._pods), now)
+            lane = Lane(key, self._selection_key is not None, Candidates((), self._pods))
             self._lanes[key] = lane
             self._idle[lane] = None
         if lane.is_keyed:
@@ -105,6 +106,7 @@ class LaneTable:
 
     def resolve(self, lane: Lane, metadata: Mapping[str, object], now: float) -> None:
         """Ask the locator for a lane's candidates."""
+        is_first = lane.epoch < 0
         lane.epoch = self._watch.epoch
         if lane.key is _UNRESOLVED:
             lane.fault = self._key_fault
@@ -124,7 +126,7 @@ class LaneTable:
             lane.fault = error
         self._watch.plan()
         if states != lane.candidates.pods:
-            self._replace(lane, states, now)
+            self._replace(lane, states, -math.inf if is_first else now)
 
     def resolve_waiting(self, lane: Lane, items: Iterable[Item], now: float) -> None:
         """Ask the locator again for a lane in which requests wait, with the metadata of the first that tells it."""
@@ -148,7 +150,7 @@ class LaneTable:
             self._watch.poll()
             return None
 
-    def _replace(self, lane: Lane, states: tuple[PodState, ...], now: float) -> None:
+    def _replace(self, lane: Lane, states: tuple[PodState, ...], since: float) -> None:
         old = lane.candidates.pods
         self._pods.name(states)
         if lane.is_attached:
@@ -161,7 +163,7 @@ class LaneTable:
         for group in lane.groups.values():
             group.served = {state: entry for state, entry in group.served.items() if state in lane.candidates}
         if bool(states) is not bool(old):
-            lane.regime_since = now
+            lane.regime_since = since
             self._deadlines.watch(lane)
         if lane.waiting:
             self.offers[lane] = None

@@ -19,7 +19,7 @@ from flowgate import (
 from flowgate.locators import StaticPodLocator
 from flowgate.policies import BestHead, EarliestDeadlineFirst
 from flowgate.saturation import ConcurrencyDetector
-from tests.support import POD_A, POD_B, Callers, MapLocator, Recorder, assert_books, assert_idle, settle
+from tests.support import POD_A, POD_B, Callers, MapLocator, Recorder, assert_books, assert_idle, is_trio, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -254,16 +254,32 @@ async def test_refresh_keeps_place_and_budget() -> None:
         await settle()
         assert later.ended_at == 2
         later.release()
-        # And the same for the budget.
-        locator.set(x=[], y=[])
-        metadata["model"] = "x"
+        await callers.finish()
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_refresh_keeps_the_budget(is_known: bool) -> None:
+    """From one lane without pods to another, known before or not, a request takes along what it has waited."""
+    locator = MapLocator()
+    metadata: dict[str, object] = {"model": "x"}
+    async with (
+        FlowController(
+            FlowControlConfig(default_ttl=10), locator=locator, detector=ConcurrencyDetector(1)
+        ) as controller,
+        anyio.create_task_group() as tasks,
+    ):
+        callers = Callers(tasks, controller)
+        if is_known:
+            await callers.start(Request("b", metadata={"model": "y"}, ttl=1))
+        await anyio.sleep_until(2)
         moved = await callers.start(Request("a", metadata=metadata))
         await anyio.sleep_until(5)
-        later = await callers.start(Request("a", metadata={"model": "y"}))
         metadata["model"] = "y"
         controller.refresh(moved.request)
+        later = await callers.start(Request("a", metadata={"model": "y"}))
         await anyio.sleep_until(40)
         assert (moved.ended_at, later.ended_at) == (12, 15)
+        assert_books(controller, len(callers.all))
 
 
 async def test_refresh_of_a_stranger_does_nothing() -> None:
@@ -343,17 +359,17 @@ async def test_yield_every_gives_the_loop_a_turn_on_the_fast_path(every: int, tu
         anyio.create_task_group() as tasks,
     ):
         tasks.start_soon(other)
-        await anyio.lowlevel.checkpoint()
-        await anyio.lowlevel.checkpoint()
+        await settle(2)
         before = ran
+        slack = 1 if is_trio() else 0  # trio deals each batch of tasks in random order
         for _ in range(12):
             (await controller.enqueue_and_wait(Request("a"))).release()
-        assert ran - before == turns
+        assert abs(ran - before - turns) <= min(slack, turns)
         controller.reconfigure(FlowControlConfig(yield_every=2))
         before = ran
         for _ in range(4):
             (await controller.enqueue_and_wait(Request("a"))).release()
-        assert ran - before == 2
+        assert abs(ran - before - 2) <= slack
         tasks.cancel_scope.cancel()
 
 

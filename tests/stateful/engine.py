@@ -297,7 +297,9 @@ class Engine:
             return
         has_pods = bool(self.candidates(asked))
         known = self.has_pods.get(self.lane(asked))
-        if known is None or known[0] is not has_pods:
+        if known is None:
+            self.has_pods[self.lane(asked)] = (has_pods, -math.inf)
+        elif known[0] is not has_pods:
             self.has_pods[self.lane(asked)] = (has_pods, self.now)
 
     # -- replaying what the engine says
@@ -328,7 +330,8 @@ class Engine:
         if self.pool.is_keyed:
             assert event.has_pods == bool(self.candidates(asked))
         self.waiting[asked] = event.item
-        self._note_regime(asked)
+        if self.pool.is_keyed or len(self._queue(asked)) == 1:  # else its lane is resolved by the next pass
+            self._note_regime(asked)
 
     def _dispatched(self, event: Dispatched) -> None:
         asked = event.request
