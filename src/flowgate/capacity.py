@@ -4,15 +4,46 @@ Limits bound the backlog. They are asked only about a request that cannot go at 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from flowgate.items import Item
+from flowgate.outcomes import QueueOutcome
 from flowgate.registry import Band, Registry
 
-__all__ = ["band_shortage", "global_shortage", "size_limit", "victims"]
+__all__ = ["judge"]
 
 
-def size_limit(registry: Registry, band: Band) -> float:
+def judge(
+    registry: Registry, band: Band, byte_size: int, *, has_pods: bool
+) -> tuple[tuple[QueueOutcome, str] | None, Sequence[Item]]:
+    """Decide about an arrival that cannot go at once.
+
+    Args:
+        registry: The counts.
+        band: The arrival's band.
+        byte_size: Its size in bytes.
+        has_pods: Whether its lane has candidates.
+
+    Returns:
+        Why it may not wait, as outcome and sentence, else None; and whom it pushes out, if it may.
+    """
+    if band.config.mode == "shed":
+        return (QueueOutcome.REJECTED_SHED, f"no candidate is open, and band {band.priority} never queues"), ()
+    limit = _size_limit(registry, band)
+    if byte_size > limit:
+        return (QueueOutcome.REJECTED_TOO_LARGE, f"its {byte_size} bytes exceed the limit of {limit}"), ()
+    shortage = _band_shortage(band, byte_size)
+    if shortage is None:
+        shortage = _global_shortage(registry, byte_size)
+        if shortage is None:
+            return None, ()
+        displaced = _victims(registry, band, byte_size)
+        if displaced is not None:
+            return None, displaced
+    return (QueueOutcome.REJECTED_CAPACITY if has_pods else QueueOutcome.REJECTED_NO_PODS, shortage), ()
+
+
+def _size_limit(registry: Registry, band: Band) -> float:
     """Return the most bytes that one request may have to be queued at all; infinite without a limit."""
     return min(_limit(band.config.max_bytes), _limit(registry.config.max_bytes))
 
@@ -21,17 +52,20 @@ def _limit(value: int | None) -> float:
     return math.inf if value is None else value
 
 
-def band_shortage(band: Band, byte_size: int) -> str | None:
+def _band_shortage(band: Band, byte_size: int) -> str | None:
     """Say in words which limit of its band a request of this size would exceed; None when it fits."""
     config = band.config
     if config.max_requests is not None and band.queued >= config.max_requests:
         return f"band {band.priority} holds {band.queued} of {config.max_requests} requests"
     if config.max_bytes is not None and band.queued_bytes + byte_size > config.max_bytes:
-        return f"band {band.priority} holds {band.queued_bytes} of {config.max_bytes} bytes and {byte_size} more do not fit"
+        return (
+            f"band {band.priority} holds {band.queued_bytes} of {config.max_bytes} bytes "
+            f"and {byte_size} more do not fit"
+        )
     return None
 
 
-def global_shortage(registry: Registry, byte_size: int) -> str | None:
+def _global_shortage(registry: Registry, byte_size: int) -> str | None:
     """Say in words which limit of the controller a request of this size would exceed; None when it fits."""
     config = registry.config
     if config.max_requests is not None and registry.queued >= config.max_requests:
@@ -43,7 +77,7 @@ def global_shortage(registry: Registry, byte_size: int) -> str | None:
     return None
 
 
-def victims(registry: Registry, band: Band, byte_size: int) -> list[Item] | None:
+def _victims(registry: Registry, band: Band, byte_size: int) -> list[Item] | None:
     """Choose whom an arrival pushes out of a full controller: the newest of the lowest band upward, below its own.
 
     Returns:

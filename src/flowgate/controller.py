@@ -1,7 +1,7 @@
 """The asynchronous shell: callers wait, the core decides.
 
-One `FlowController` holds one `ShardProcessor` and one event loop. Each of its methods is a step of the core, followed by
-what the step caused: callers are woken, observers told, the next pass and the one timer planned.
+One `FlowController` holds one `ShardProcessor` and one event loop. Each of its methods is a step of the core, followed
+by what the step caused: callers are woken, observers told, the next pass and the one timer planned.
 """
 
 import threading
@@ -28,8 +28,8 @@ __all__ = ["FlowController"]
 class FlowController:
     """Holds each request until it may go on, and says to which pods.
 
-    Use it as an async context manager, on asyncio or trio. Everything runs on the event loop's thread; from other threads
-    only `notify_threadsafe` may be called.
+    Use it as an async context manager, on asyncio or trio. Everything runs on the event loop's thread; from other
+    threads only `notify_threadsafe` may be called.
 
     Args:
         config: Limits, budgets and policies; None for the defaults.
@@ -67,7 +67,7 @@ class FlowController:
             wake=self._announced,
         )
         self._audience = Audience(observers, self._observer_failed)
-        self._processor.hears = self._audience.hears
+        self._processor.ledger.hears = self._audience.hears
         self._plugins = (locator, detector)
         self._entered = AsyncExitStack()
         self._loop: EventLoop | None = None
@@ -119,7 +119,7 @@ class FlowController:
         self._running()
         self._processor.is_closing = True
         try:
-            if self._processor.lanes.waiting:
+            if self._processor.has_waiting:
                 self._empty = self._empty or anyio.Event()
                 with anyio.move_on_after(timeout):
                     await self._empty.wait()
@@ -152,7 +152,7 @@ class FlowController:
         processor = self._processor
         result = processor.submit(request, loop.time())
         if isinstance(result, Ticket):
-            if processor.events or processor.finished or processor.pending:
+            if processor.ledger.events or processor.ledger.finished or processor.pending:
                 self._settle()
             if self._until_yield:
                 await self._count_down(result, loop)
@@ -191,7 +191,7 @@ class FlowController:
         self._until_yield -= 1
         if self._until_yield:
             return
-        self._until_yield = self._processor.config.yield_every
+        self._until_yield = self._processor.shard.config.yield_every
         try:
             await loop.checkpoint()
         except BaseException:
@@ -249,7 +249,7 @@ class FlowController:
         self._running()
         processor = self._processor
         processor.release(ticket, result, self._time())
-        if processor.events or processor.pending:
+        if processor.ledger.events or processor.pending:
             self._settle()
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
@@ -289,7 +289,7 @@ class FlowController:
         if self._loop is None:
             return
         self._running()
-        if self._processor.lanes.waiting and not self._processor.is_stepping:
+        if self._processor.has_waiting and not self._processor.is_stepping:
             self._loop.soon()
 
     def _settle(self) -> None:
@@ -299,12 +299,12 @@ class FlowController:
         processor = self._processor
         self._is_settling = True
         try:
-            while processor.finished or processor.events:
-                finished, processor.finished = processor.finished, []
+            while processor.ledger.finished or processor.ledger.events:
+                finished, processor.ledger.finished = processor.ledger.finished, []
                 for item in finished:
                     if not self._loop.wake(item):
                         self._abandon(item)
-                events, processor.events = processor.events, []
+                events, processor.ledger.events = processor.ledger.events, []
                 for event in events:
                     self._audience.publish(event)
         finally:
@@ -320,11 +320,11 @@ class FlowController:
         if processor.pending:
             loop.soon()
         loop.arm(processor.next_due)
-        if self._empty is not None and not processor.lanes.waiting:
+        if self._empty is not None and not processor.has_waiting:
             self._empty.set()
 
     def _observer_failed(self, observer: object, error: BaseException) -> None:
-        self._processor.plugin_failed("observer", observer, error)
+        self._processor.ledger.plugin_failed("observer", observer, error)
 
 
 class Admitted:

@@ -18,9 +18,9 @@ class DispatchPass:
     """Gives away every slot that may be given, least saturated pod first.
 
     Two kinds of marks say where a slot may be given. A *dirty* pod changed while somebody waits for it. An *offered*
-    lane may name an open pod that nobody marked: something was queued in it, or its candidates are others. All open pods
-    of a lane that is not offered are dirty, so taking the least saturated of the marked pods gives every request the
-    best candidate that it has.
+    lane may name an open pod that nobody marked: something was queued in it, or its candidates are others. All open
+    pods of a lane that is not offered are dirty, so taking the least saturated of the marked pods gives every request
+    the best candidate that it has.
 
     Args:
         pods: The pods, with those that are dirty.

@@ -35,8 +35,8 @@ class TicketOwner(Protocol):
 class Ticket:
     """The right to send one request on, and the charge for it.
 
-    Use it as a context manager, sync or async; leaving it releases the charge: with ``"ok"``, with ``"dropped"`` when an
-    exception passes, with ``"ignored"`` when that is a cancellation. A ticket that is garbage-collected unreleased
+    Use it as a context manager, sync or async; leaving it releases the charge: with ``"ok"``, with ``"dropped"`` when
+    an exception passes, with ``"ignored"`` when that is a cancellation. A ticket that is garbage-collected unreleased
     releases itself, and warns with a ResourceWarning.
     """
 

@@ -3,10 +3,10 @@
 Everything else in flowgate is the same on both. Native futures are used on asyncio and `wait_task_rescheduled` on trio,
 without a cancel scope or a timer for each caller: that is what makes a queued request cheap.
 
-Two promises need care, and both are kept here. *Nobody is woken twice or never*: a caller that was cancelled can no longer
-be woken, and `wake` says so, for the controller to give its slot to the next. *Callers of one pass resume in dispatch
-order*: asyncio runs them in the order of waking; trio deals each batch of tasks in order or in reverse, at random, so a
-trio caller that resumes before its turn parks again until the one before it has run.
+Two promises need care, and both are kept here. *Nobody is woken twice or never*: a caller that was cancelled can no
+longer be woken, and `wake` says so, for the controller to give its slot to the next. *Callers of one pass resume in
+dispatch order*: asyncio runs them in the order of waking; trio deals each batch of tasks in order or in reverse, at
+random, so a trio caller that resumes before its turn parks again until the one before it has run.
 """
 
 import asyncio

@@ -305,8 +305,8 @@ class Engine:
     # -- replaying what the engine says
 
     def _replay(self) -> None:
-        events, self.processor.events = self.processor.events, []
-        self.processor.finished.clear()
+        events, self.processor.ledger.events = self.processor.ledger.events, []
+        self.processor.ledger.finished.clear()
         for event in events:
             if isinstance(event, Enqueued):
                 self._enqueued(event)
@@ -460,8 +460,8 @@ class Engine:
         if not self.waiting:
             assert not self.processor.pending
             assert self.processor.next_due == math.inf, "an idle engine has nothing to wake up for"
-        assert len(self.processor.deadlines) <= 4 * (len(self.waiting) + len(self.processor.lanes)) + 130
-        registry = self.processor.registry
+        assert len(self.processor.shard.deadlines) <= 4 * (len(self.waiting) + len(self.processor.shard.lanes)) + 130
+        registry = self.processor.shard.registry
         assert registry.flow_count <= self.most_flows + len(registry.bands)  # each band may have an overflow flow
 
     def _check_counts(self) -> None:

@@ -103,7 +103,7 @@ def test_a_failing_policy_in_a_lane_of_one_flow_sends_nobody_to_anothers_candida
     hasty = engine.submit(Asked("x", ttl=1.0, subset=frozenset("b")))
     engine.pool.pods = {}
     engine.is_moody = True
-    engine.processor.hears = frozenset()
+    engine.processor.ledger.hears = frozenset()
     engine.set_pods("ab")
     while engine.processor.pending:
         engine.processor.advance(0.0)
@@ -111,4 +111,4 @@ def test_a_failing_policy_in_a_lane_of_one_flow_sends_nobody_to_anothers_candida
         assert isinstance(item.result, Ticket)
         assert [pod.name for pod in item.result.candidates] == [name]
         item.result.release()
-    assert engine.processor.plugin_failures["dispatch policy", "edf"] > 0
+    assert engine.processor.ledger.failures["dispatch policy", "edf"] > 0

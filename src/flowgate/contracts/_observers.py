@@ -110,7 +110,8 @@ class PluginFailed(NamedTuple):
     time: float
     """Seconds of the controller's clock."""
     kind: str
-    """What it is: ``"locator"``, ``"detector"``, ``"dispatch policy"``, ``"fairness policy"``, ``"usage limit"``, ``"observer"``."""
+    """What it is: ``"locator"``, ``"detector"``, ``"dispatch policy"``, ``"fairness policy"``, ``"usage limit"``,
+    ``"queue"``, ``"request"`` or ``"observer"``."""
     name: str
     """Its name, else its type's."""
     error: BaseException

@@ -21,8 +21,8 @@ __all__ = [
 class IntraFlowDispatchPolicy(Protocol):
     """Chooses within a flow.
 
-    One instance may serve many bands, so it holds no state of a flow. `select_item` is called once for each item that is
-    dispatched from a queue. It must answer at once, and change nothing. Where it raises, or names no item of a
+    One instance may serve many bands, so it holds no state of a flow. `select_item` is called once for each item that
+    is dispatched from a queue. It must answer at once, and change nothing. Where it raises, or names no item of a
     non-empty queue, the item that came first goes instead.
     """
 

@@ -1,0 +1,1 @@
+"""What flowgate costs, as ratios to what asyncio costs without it. Run ``python -m benchmarks``."""

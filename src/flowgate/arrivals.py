@@ -1,0 +1,163 @@
+"""What becomes of an arrival: it goes at once, it waits, or it is refused."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from flowgate.capacity import judge
+from flowgate.contracts import Dropped, FlowControlRequest, FlowKey
+from flowgate.items import Item
+from flowgate.lanes import FlowQueue, Lane
+from flowgate.outcomes import QueueOutcome
+from flowgate.registry import Band, Flow
+from flowgate.requests import read_request
+from flowgate.shard import Shard
+from flowgate.ticket import Ticket, TicketOwner
+
+__all__ = ["Arrivals"]
+
+
+# Slotted and not frozen: one is made for each request.
+@attrs.define(eq=False, weakref_slot=False)
+class _Arrival:
+    """A request that was just read, with the band and lane that it belongs to."""
+
+    request: FlowControlRequest
+    flow_key: FlowKey
+    byte_size: int
+    ttl: float | None
+    metadata: Mapping[str, object]
+    band: Band
+    lane: Lane
+
+
+class Arrivals:
+    """Decides about requests as they come.
+
+    Args:
+        shard: The state.
+        owner: What tickets report to.
+        run_pass: Runs one batch of the dispatch pass.
+    """
+
+    __slots__ = ("_count", "_owner", "_run_pass", "_shard")
+
+    def __init__(self, shard: Shard, owner: TicketOwner, run_pass: Callable[[], None]) -> None:
+        self._shard = shard
+        self._owner = owner
+        self._run_pass = run_pass
+        self._count = 0
+
+    def submit(self, request: FlowControlRequest, *, is_closing: bool) -> Ticket | Item | Dropped:
+        """Take a request; see `ShardProcessor.submit`."""
+        shard, reject = self._shard, self._shard.ledger.rejected
+        try:
+            key, size, ttl, metadata = read_request(request)
+        except Exception as error:  # a custom request may raise anything
+            return reject(request, None, 0, QueueOutcome.REJECTED_INVALID, f"it has a bad value: {error}", error)
+        if is_closing:
+            return reject(request, key, size, QueueOutcome.REJECTED_SHUTDOWN, "the controller is closing")
+        band = shard.registry.band(key.priority)
+        if band is None:
+            return reject(request, key, size, QueueOutcome.REJECTED_INVALID, self._no_band(key.priority))
+        now = shard.ledger.now
+        shard.keep_time(now)
+        shard.locator.look_again()
+        shard.detector.look_again()
+        arrival = _Arrival(request, key, size, ttl, metadata, band, shard.lanes.lane_of(key, metadata, now))
+        return self._try_now(arrival) or self._hold(arrival)
+
+    def _hold(self, arrival: _Arrival) -> Ticket | Item | Dropped:
+        shard = self._shard
+        refusal, victims = self._judge(arrival)
+        if (refusal is not None or victims) and shard.pending:
+            # A pass that is due may make room, or let this very request go: it comes first.
+            self._run_pass()
+            # A lane of one flow was resolved for others since.
+            arrival.lane = shard.lanes.lane_of(arrival.flow_key, arrival.metadata, shard.ledger.now)
+            ticket = self._try_now(arrival)
+            if ticket is not None:
+                return ticket
+            refusal, victims = self._judge(arrival)
+        if refusal is not None:
+            fault = arrival.lane.fault
+            return shard.ledger.rejected(arrival.request, arrival.flow_key, arrival.byte_size, *refusal, fault)
+        message = f"a request of band {arrival.band.priority} took its place under the controller's limit"
+        for victim in victims:
+            shard.evict(victim, QueueOutcome.EVICTED_DISPLACED, message)
+        return self._enqueue(arrival)
+
+    def _judge(self, arrival: _Arrival) -> tuple[tuple[QueueOutcome, str] | None, Sequence[Item]]:
+        has_pods = bool(arrival.lane.candidates.pods)
+        return judge(self._shard.registry, arrival.band, arrival.byte_size, has_pods=has_pods)
+
+    def _try_now(self, arrival: _Arrival) -> Ticket | None:
+        """Dispatch an arrival at once, if nothing waits that must go first and a candidate is open."""
+        shard, band, lane = self._shard, arrival.band, arrival.lane
+        if shard.lanes.waiting:
+            if shard.pending or shard.holds_back:
+                return None
+            top = lane.top()
+            if top is not None and top.band.priority >= band.priority:
+                return None
+        if not shard.ceilings.is_static:
+            shard.ceilings.update((lane,), (band.priority,))
+        ceiling = shard.ceilings.of(band.priority)
+        state = lane.candidates.best(ceiling)
+        shard.plan_reads()
+        if state is None or (shard.lanes.waiting and shard.pods.dirty):
+            return None  # a pod that was read anew may be open to somebody who waits for it
+        flow = shard.registry.flow(band, arrival.flow_key)
+        now = shard.ledger.now
+        ticket = Ticket(self._owner, arrival.request, flow, lane.candidates.open(ceiling), 0.0, now)
+        shard.registry.take_off(flow)
+        shard.pods.charge(ticket, state, now)
+        shard.ledger.dispatched(ticket, band, arrival.flow_key, arrival.byte_size, waited=False)
+        if not band.is_memoryless:
+            self._charge_idle(arrival, ticket, flow)
+        return ticket
+
+    def _charge_idle(self, arrival: _Arrival, ticket: Ticket, flow: Flow) -> None:
+        queue = self._shard.lanes.queue_for(arrival.lane, flow)
+        item = self._new_item(arrival, queue)
+        item.result = ticket
+        self._shard.lanes.tell_charged(queue.group, queue, item)
+
+    def _enqueue(self, arrival: _Arrival) -> Item | Dropped:
+        shard, band, lane = self._shard, arrival.band, arrival.lane
+        may_go = shard.pending or shard.holds_back
+        flow = shard.registry.flow(band, arrival.flow_key)
+        try:
+            item = self._new_item(arrival, shard.lanes.queue_for(lane, flow))
+            shard.lanes.score(item)
+            shard.lanes.put(item)
+        except Exception as error:  # a user's queue may raise anything
+            shard.ledger.plugin_failed("queue", band.config.queue_factory, error)
+            message = f"the queue of band {band.priority} does not take it: {error}"
+            outcome = QueueOutcome.REJECTED_INVALID
+            return shard.ledger.rejected(arrival.request, arrival.flow_key, arrival.byte_size, outcome, message, error)
+        shard.registry.enter(item, flow)
+        if may_go:
+            shard.lanes.offers[lane] = None
+        shard.ledger.enqueued(item, lane)
+        return item
+
+    def _new_item(self, arrival: _Arrival, queue: FlowQueue) -> Item:
+        self._count += 1
+        ttl = arrival.ttl
+        return Item(
+            arrival.request,
+            arrival.flow_key,
+            arrival.byte_size,
+            self._count,
+            self._shard.ledger.now,
+            self._shard.config.default_ttl if ttl is None else ttl,
+            ttl is not None,
+            queue,
+        )
+
+    def _no_band(self, priority: int) -> str:
+        config = self._shard.config
+        if config.band(priority) is None:
+            return f"priority {priority} is none of the bands {list(self._shard.registry.bands)}"
+        return f"priority {priority} would be one band more than max_bands={config.max_bands}, and none is idle"

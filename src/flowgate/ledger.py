@@ -1,0 +1,109 @@
+"""What happened: outcomes are counted, and events recorded for whoever drives the engine."""
+
+from collections import Counter
+
+from flowgate.contracts import (
+    Dispatched,
+    Dropped,
+    Enqueued,
+    FlowControlRequest,
+    FlowKey,
+    PassEnded,
+    PluginFailed,
+    PodsChanged,
+    Released,
+)
+from flowgate.items import Item
+from flowgate.lanes import Lane
+from flowgate.outcomes import QueueOutcome
+from flowgate.plugins import plugin_name
+from flowgate.registry import Band, Registry
+from flowgate.ticket import ReleaseResult, Ticket
+
+__all__ = ["Event", "Ledger"]
+
+Event = Enqueued | Dispatched | Dropped | Released | PassEnded | PodsChanged | PluginFailed
+_EVENTS = frozenset({Enqueued, Dispatched, Dropped, Released, PassEnded, PodsChanged, PluginFailed})
+
+
+class Ledger:
+    """The record of a shard. Each method notes one event; what nobody hears is only counted.
+
+    Attributes:
+        events: What happened since somebody last emptied it, in order.
+        hears: The kinds of events that are recorded. Failures of plug-ins always are.
+        finished: Items that left the queue since somebody last emptied it, in order; cancelled ones are not among them.
+        failures: How often each plug-in failed, by kind and name.
+        now: The time of the step in which things happen, in seconds.
+    """
+
+    __slots__ = ("_registry", "events", "failures", "finished", "hears", "now")
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.events: list[Event] = []
+        self.hears: frozenset[type] = _EVENTS
+        self.finished: list[Item] = []
+        self.failures: Counter[tuple[str, str]] = Counter()
+        self.now = 0.0
+
+    def enqueued(self, item: Item, lane: Lane) -> None:
+        """Note that an item was committed to its queue."""
+        if Enqueued in self.hears:
+            self.events.append(Enqueued(self.now, item, bool(lane.candidates.pods)))
+
+    def dispatched(self, ticket: Ticket, band: Band, key: FlowKey, size: int, *, waited: bool) -> None:
+        """Note that a request went, with its ticket."""
+        self._registry.count(band, QueueOutcome.DISPATCHED)
+        if Dispatched in self.hears:
+            wait = ticket.queue_wait
+            self.events.append(Dispatched(self.now, ticket.request, key, size, wait, waited, ticket))
+
+    def rejected(
+        self,
+        request: FlowControlRequest,
+        key: FlowKey | None,
+        size: int,
+        outcome: QueueOutcome,
+        message: str,
+        cause: BaseException | None = None,
+    ) -> Dropped:
+        """Note that a request was refused."""
+        band = None if key is None else self._registry.bands.get(key.priority)
+        return self._drop(Dropped(self.now, request, key, size, 0.0, outcome, message, cause), band)
+
+    def evicted(self, item: Item, outcome: QueueOutcome, message: str, cause: BaseException | None) -> None:
+        """Note that an item left without being dispatched."""
+        waited = self.now - item.enqueue_time
+        item.result = self._drop(
+            Dropped(self.now, item.request, item.flow_key, item.byte_size, waited, outcome, message, cause),
+            item.queue.flow.band,
+        )
+
+    def _drop(self, dropped: Dropped, band: Band | None) -> Dropped:
+        self._registry.count(band, dropped.outcome)
+        if Dropped in self.hears:
+            self.events.append(dropped)
+        return dropped
+
+    def released(self, ticket: Ticket, result: ReleaseResult) -> None:
+        """Note that a ticket gave its slot back."""
+        if Released in self.hears:
+            self.events.append(Released(self.now, ticket, result, self.now - ticket.dispatched_at))
+
+    def pass_ended(self, dispatched: int, *, is_complete: bool) -> None:
+        """Note that a pass ran."""
+        if PassEnded in self.hears:
+            self.events.append(PassEnded(self.now, dispatched, is_complete))
+
+    def pods_changed(self, lane: Lane) -> None:
+        """Note that a lane has other candidates than before."""
+        if PodsChanged in self.hears:
+            pods = tuple(state.pod for state in lane.candidates.pods)
+            self.events.append(PodsChanged(self.now, lane.key, pods, lane.waiting))
+
+    def plugin_failed(self, kind: str, plugin: object, error: BaseException) -> None:
+        """Note that a plug-in raised, or answered nonsense."""
+        name = plugin_name(plugin)
+        self.failures[kind, name] += 1
+        self.events.append(PluginFailed(self.now, kind, name, error))

@@ -1,0 +1,188 @@
+"""All mutable state of one shard, named in one place, and what its steps have in common."""
+
+from collections.abc import Callable, Sequence
+
+from flowgate.ceilings import Ceilings
+from flowgate.config import FlowControlConfig
+from flowgate.contracts import Pod, PodLocator, SaturationDetector, UsageLimitPolicy
+from flowgate.expiry import Deadlines
+from flowgate.items import Item
+from flowgate.lanes import Group, Lane
+from flowgate.lanetable import LaneTable
+from flowgate.ledger import Ledger
+from flowgate.outcomes import QueueOutcome
+from flowgate.plugins import Watched
+from flowgate.pods import PodTable
+from flowgate.registry import Registry
+from flowgate.selection import Selection
+
+__all__ = ["Shard"]
+
+
+class Shard:
+    """Everything that the steps of a `ShardProcessor` read and write.
+
+    Whatever may open a pod to a request that waits leaves a mark: the pod in `PodTable.dirty`, or its lane in
+    `LaneTable.offers` or `stale`, or one of the two flags here. A pass is pending while there are marks and somebody
+    waits.
+
+    Args:
+        config: Limits, budgets and policies.
+        locator: Resolves metadata to pods.
+        detector: Says how full a pod is.
+        usage_limit: Holds lower bands back; None lets every band fill a pod.
+        time: The time in seconds; inside a step it stands still.
+
+    Attributes:
+        must_relocate: Whether any lane's candidates may have changed.
+        must_reread: Whether any pod's saturation may have changed.
+    """
+
+    def __init__(
+        self,
+        config: FlowControlConfig,
+        locator: PodLocator,
+        detector: SaturationDetector,
+        usage_limit: UsageLimitPolicy | None,
+        time: Callable[[], float],
+    ) -> None:
+        self.config = config
+        self.must_relocate = False
+        self.must_reread = False
+        self._planned_reads = 0
+        self.registry = Registry(config)
+        self.ledger = Ledger(self.registry)
+        failed = self.ledger.plugin_failed
+        self.deadlines = Deadlines(config.default_ttl, config.empty_pool_ttl)
+        self.locator = Watched("locator", locator, time, failed, config.poll_interval)
+        self.detector = Watched("detector", detector, time, failed, config.poll_interval)
+        self.pods = PodTable(detector, self.detector)
+        self.lanes = LaneTable(
+            locator,
+            self.locator,
+            self.pods,
+            self.deadlines,
+            self.registry,
+            time,
+            failed,
+            self.ledger.pods_changed,
+        )
+        self.ceilings = Ceilings(usage_limit, self.pods, failed)
+        self.selection = Selection(self.lanes, time, failed)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a pass is due: something may go that did not."""
+        lanes = self.lanes
+        if not lanes.waiting:
+            return False
+        return bool(self.pods.dirty or lanes.offers or lanes.stale or self.must_relocate or self.must_reread)
+
+    @property
+    def next_due(self) -> float:
+        """When something is due by time alone, in seconds; infinite while nothing waits."""
+        due = self.deadlines.next_due
+        return min(due, self.locator.due, self.detector.due) if self.lanes.waiting else due
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether one waiting request may hold back another that could go."""
+        return self.config.hol_scope == "pool" or not self.ceilings.is_static
+
+    def may_go(self, group: Group) -> bool:
+        """Return whether a group may be served at all: under ``hol_scope="pool"`` only the highest band that waits."""
+        if self.config.hol_scope == "candidates":
+            return True
+        bands = self.registry.bands
+        return group.band.priority == next(priority for priority in reversed(bands) if bands[priority].queued)
+
+    def offer_all(self) -> None:
+        """Mark every lane in which requests wait."""
+        self.lanes.offers.update(self.lanes.waiting)
+
+    def keep_time(self, now: float) -> None:
+        """Evict what has waited too long, and note which plug-ins' answers are out of date."""
+        if self.deadlines.next_due <= now:
+            for item, lane in self.deadlines.pop_due(now):
+                has_pods = bool(lane.candidates.pods)
+                outcome = QueueOutcome.EVICTED_TTL if has_pods else QueueOutcome.EVICTED_NO_PODS
+                state = "its candidates were full" if has_pods else "it had no candidates"
+                waited = now - item.enqueue_time
+                self.evict(item, outcome, f"it waited {waited:.3f} s, its budget is spent, and {state}")
+        if now >= self.locator.due:
+            self.locator.expire()
+            self.must_relocate = True
+        if now >= self.detector.due:
+            self.detector.expire()
+            self.must_reread = True
+        if not self.lanes.waiting:
+            self.must_relocate = self.must_reread = False
+
+    def evict(self, item: Item, outcome: QueueOutcome, message: str) -> None:
+        """Take an item out of its queue without dispatching it, and let its caller know."""
+        self.withdraw(item, outcome, message)
+        self.ledger.finished.append(item)
+
+    def withdraw(self, item: Item, outcome: QueueOutcome, message: str) -> None:
+        """Do the same for an item whose caller is gone."""
+        lane, flow = item.queue.group.lane, item.queue.flow
+        self.lanes.take(item, is_dispatched=False)
+        self.registry.leave(item, flow)
+        self.ledger.evicted(item, outcome, message, lane.fault)
+        # Where bands hold each other back, one that left may let others go.
+        if not self.ceilings.is_static or (self.config.hol_scope == "pool" and not flow.band.queued):
+            self.offer_all()
+
+    def plan_reads(self) -> None:
+        """Find out when the detector must be asked again, if it was asked."""
+        if self.pods.reads != self._planned_reads:
+            self._planned_reads = self.pods.reads
+            self.detector.plan()
+
+    def resolve(self, lane: Lane) -> None:
+        """Resolve a lane's candidates again; in the lane of one flow, for the request whose turn it is."""
+        flow = lane.any_flow()
+        if flow is not None:
+            items = lane.items() if lane.is_keyed else (self.selection.item(flow),)
+            self.lanes.resolve_waiting(lane, items, self.ledger.now)
+
+    def locator_changed(self, pods: Sequence[Pod] | None) -> None:
+        """Note that the locator announced a change: of these pods' records, or of anything."""
+        if pods is None or not self._renew(self.locator, pods):
+            self.locator.expire()
+            self.must_relocate = bool(self.lanes.waiting)
+
+    def detector_changed(self, pods: Sequence[Pod] | None) -> None:
+        """Note that the detector announced a change: of these pods' saturation, or of anything."""
+        if pods is None or not self._renew(self.detector, pods):
+            self.detector.expire()
+            self.must_reread = bool(self.lanes.waiting)
+
+    def _renew(self, watched: Watched, pods: Sequence[Pod]) -> bool:
+        try:
+            for pod in pods:
+                self.pods.renew(pod)
+        except Exception as error:  # a plug-in may announce anything
+            watched.fail(error)
+            return False
+        return True
+
+    def reconfigure(self, config: FlowControlConfig) -> None:
+        """Take over a configuration: items keep their place by arrival and the TTL that they stated."""
+        tracked = self.registry.tracks_arrivals
+        self.config = config
+        changed = self.registry.configure(config)
+        self.deadlines.default_ttl = config.default_ttl
+        self.deadlines.no_pods_ttl = config.empty_pool_ttl
+        self.locator.poll_interval = self.detector.poll_interval = config.poll_interval
+        self.lanes.rebuild(changed)
+        if self.registry.tracks_arrivals and not tracked:
+            self.registry.list_arrivals(self.waiting_items())
+        for lane in self.lanes.waiting:
+            self.deadlines.watch(lane)
+        self.offer_all()
+
+    def waiting_items(self) -> list[Item]:
+        """Return everything that waits, in order of arrival."""
+        items = (item for lane in self.lanes.waiting for item in lane.items())
+        return sorted(items, key=lambda item: item.arrival)
