@@ -61,9 +61,11 @@ class Arrivals:
         if band is None:
             return reject(request, key, size, QueueOutcome.REJECTED_INVALID, self._no_band(key.priority))
         now = shard.ledger.now
-        shard.keep_time(now)
-        shard.locator.look_again()
-        shard.detector.look_again()
+        if shard.lanes.waiting or now >= shard.locator.due or now >= shard.detector.due:
+            shard.keep_time(now)
+        if shard.locator.is_silent or shard.detector.is_silent:
+            shard.locator.look_again()
+            shard.detector.look_again()
         arrival = _Arrival(request, key, size, ttl, metadata, band, shard.lanes.lane_of(key, metadata, now))
         return self._try_now(arrival) or self._hold(arrival)
 
@@ -118,18 +120,16 @@ class Arrivals:
         return ticket
 
     def _charge_idle(self, arrival: _Arrival, ticket: Ticket, flow: Flow) -> None:
-        queue = self._shard.lanes.queue_for(arrival.lane, flow)
-        item = self._new_item(arrival, queue)
+        item = self._new_item(arrival, self._shard.groups.queue_for(arrival.lane, flow))
         item.result = ticket
-        self._shard.lanes.tell_charged(queue.group, queue, item)
+        self._shard.groups.tell_charged(item)
 
     def _enqueue(self, arrival: _Arrival) -> Item | Dropped:
         shard, band, lane = self._shard, arrival.band, arrival.lane
         may_go = shard.pending or shard.holds_back
         flow = shard.registry.flow(band, arrival.flow_key)
         try:
-            item = self._new_item(arrival, shard.lanes.queue_for(lane, flow))
-            shard.lanes.score(item)
+            item = self._new_item(arrival, shard.groups.queue_for(lane, flow))
             shard.lanes.put(item)
         except Exception as error:  # a user's queue may raise anything
             shard.ledger.plugin_failed("queue", band.config.queue_factory, error)

@@ -27,18 +27,15 @@ class Ceilings:
         on_failure: Called when the policy raises or breaks its contract; 1.0 is in force then.
     """
 
-    __slots__ = ("_by_priority", "_on_failure", "_policy", "_table")
+    __slots__ = ("_by_priority", "_on_failure", "_policy", "_table", "is_static")
 
     def __init__(self, policy: UsageLimitPolicy | None, table: PodTable, on_failure: FailureSink) -> None:
         self._policy = policy
         self._table = table
         self._on_failure = on_failure
         self._by_priority: dict[int, float] = {}
-
-    @property
-    def is_static(self) -> bool:
+        self.is_static = policy is None
         """Whether every ceiling is 1.0 at all times."""
-        return self._policy is None or getattr(self._policy, "is_static", False) is True
 
     def of(self, priority: int) -> float:
         """Return the ceiling in force for a band."""

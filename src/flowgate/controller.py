@@ -73,6 +73,7 @@ class FlowController:
         self._loop: EventLoop | None = None
         self._thread = 0
         self._is_settling = False
+        self._is_planned = False
         self._is_closed = False
         self._empty: anyio.Event | None = None
         self._until_yield = config.yield_every
@@ -132,6 +133,8 @@ class FlowController:
             self._settle()
             self._is_closed = True
             self._loop.close()
+            if self._empty is not None:
+                self._empty.set()
 
     # -- requests
 
@@ -152,7 +155,7 @@ class FlowController:
         processor = self._processor
         result = processor.submit(request, loop.time())
         if isinstance(result, Ticket):
-            if processor.ledger.events or processor.ledger.finished or processor.pending:
+            if processor.ledger.events or processor.ledger.finished or processor.has_waiting:
                 self._settle()
             if self._until_yield:
                 await self._count_down(result, loop)
@@ -249,7 +252,7 @@ class FlowController:
         self._running()
         processor = self._processor
         processor.release(ticket, result, self._time())
-        if processor.ledger.events or processor.pending:
+        if processor.ledger.events or processor.has_waiting:
             self._settle()
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
@@ -309,17 +312,16 @@ class FlowController:
                     self._audience.publish(event)
         finally:
             self._is_settling = False
-        self._plan(self._loop)
+        # Nothing waits and nothing was planned: nothing to plan. A turn is due: it will plan.
+        if (self._is_planned or processor.has_waiting) and not self._loop.is_due:
+            self._plan(self._loop)
 
     def _plan(self, loop: EventLoop) -> None:
         processor = self._processor
-        if self._is_closed:
-            if processor.pending:
-                processor.advance(self._time())  # only lost tickets are left to take back
-            return
         if processor.pending:
             loop.soon()
         loop.arm(processor.next_due)
+        self._is_planned = processor.has_waiting
         if self._empty is not None and not processor.has_waiting:
             self._empty.set()
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Candidates", "FlowQueue", "Group", "Lane"]
 
 
+_Entry = tuple[float, int, int, PodState]
+
+
 class Candidates:
     """A lane's pods, least saturated first.
 
@@ -29,28 +32,29 @@ class Candidates:
     change costs nothing until somebody asks, and then O(log n) for each changed pod, whatever their number.
     """
 
-    __slots__ = ("_cursor", "_epoch", "_heap", "_is_open", "_open", "_table", "pods")
+    __slots__ = ("_cursor", "_entries", "_epoch", "_heap", "_open", "_table", "pods")
 
     def __init__(self, pods: tuple[PodState, ...], table: PodTable) -> None:
         self.pods = pods
         self._table = table
-        self._is_open: dict[PodState, bool] = dict.fromkeys(pods, False)
-        self._heap: list[tuple[float, int, int, PodState]] = []
+        # The entry of each open pod; others in the heap are void, and go when they surface or outnumber these.
+        self._entries: dict[PodState, _Entry | None] = dict.fromkeys(pods)
+        self._heap: list[_Entry] = []
         self._open: tuple[PodState, ...] | None = ()
         self._cursor = 0
         self._epoch = -1
 
     def __contains__(self, state: PodState) -> bool:
-        return state in self._is_open
+        return state in self._entries
 
     def best(self, ceiling: float) -> PodState | None:
         """Return the least saturated pod that is below the ceiling; ties go to the one that fewest lanes name."""
         self._catch_up()
-        heap = self._heap
+        heap, entries = self._heap, self._entries
         while heap:
-            saturation, _, _, state = heap[0]
-            if saturation == state.saturation:
-                return state if saturation < ceiling else None
+            entry = heap[0]
+            if entries[entry[3]] is entry:
+                return entry[3] if entry[0] < ceiling else None
             heapq.heappop(heap)
         return None
 
@@ -58,7 +62,7 @@ class Candidates:
         """Return the pods below the ceiling, in the locator's order."""
         self._catch_up()
         if self._open is None:
-            self._open = tuple([state for state, is_open in self._is_open.items() if is_open])
+            self._open = tuple([state for state, entry in self._entries.items() if entry is not None])
         if ceiling < 1.0:
             return tuple([state for state in self._open if state.saturation < ceiling])
         return self._open
@@ -67,32 +71,32 @@ class Candidates:
         table = self._table
         end = table.changes_base + len(table.changes)
         behind = end - self._cursor
-        if self._epoch != table.epoch or behind > len(self.pods) or self._cursor < table.changes_base:
-            self._look_at_all()
-        elif behind:
+        if self._epoch == table.watch.epoch and not behind:
+            return
+        if self._epoch != table.watch.epoch or behind > len(self.pods) or self._cursor < table.changes_base:
+            for state in self.pods:
+                self._look_at(state)
+        else:
             for state in table.changes[self._cursor - table.changes_base :]:
-                if state in self._is_open:
+                if state in self._entries:
                     self._look_at(state)
         self._cursor = end
-        self._epoch = table.epoch
-
-    def _look_at_all(self) -> None:
-        self._heap.clear()
-        for state in self.pods:
-            self._look_at(state)
+        self._epoch = table.watch.epoch
 
     def _look_at(self, state: PodState) -> None:
         saturation = self._table.read(state)
-        is_open = saturation < 1.0
-        if is_open is not self._is_open[state]:
-            self._is_open[state] = is_open
+        old = self._entries[state]
+        entry = (saturation, len(state.lanes), state.serial, state) if saturation < 1.0 else None
+        if entry == old:
+            return  # on an idle pool the usual case
+        if entry is None or old is None:
             self._open = None
-        if is_open:
-            # Entries of earlier readings stay until they surface; past this length the live ones are few.
+        self._entries[state] = entry
+        if entry is not None:
+            heapq.heappush(self._heap, entry)
             if len(self._heap) > 2 * len(self.pods) + 8:
-                self._heap = [entry for entry in self._heap if entry[0] == entry[3].saturation]
+                self._heap = [entry for entry in self._entries.values() if entry is not None]
                 heapq.heapify(self._heap)
-            heapq.heappush(self._heap, (saturation, len(state.lanes), state.serial, state))
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)

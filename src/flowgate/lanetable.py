@@ -12,12 +12,12 @@ from typing import Protocol
 
 from flowgate.contracts import FlowKey, Pod, PodLocator
 from flowgate.expiry import Deadlines
+from flowgate.groups import Groups
 from flowgate.items import Item
-from flowgate.lanes import Candidates, FlowQueue, Group, Lane
+from flowgate.lanes import Candidates, Lane
 from flowgate.plugins import FailureSink, Watched
 from flowgate.pods import PodState, PodTable
-from flowgate.queues import LAST, take_key
-from flowgate.registry import Band, Flow, Registry
+from flowgate.registry import Band, Flow
 
 __all__ = ["LaneTable"]
 
@@ -50,8 +50,7 @@ class LaneTable:
         watch: Watched,
         pods: PodTable,
         deadlines: Deadlines,
-        registry: Registry,
-        clock: Callable[[], float],
+        groups: Groups,
         on_failure: FailureSink,
         on_pods_changed: PodsChangeSink,
     ) -> None:
@@ -59,8 +58,7 @@ class LaneTable:
         self._watch = watch
         self._pods = pods
         self._deadlines = deadlines
-        self._registry = registry
-        self._clock = clock
+        self._groups = groups
         self._fail = on_failure
         self._on_pods_changed = on_pods_changed
         self._selection_key: Callable[[Mapping[str, object]], object] | None = getattr(locator, "selection_key", None)
@@ -82,6 +80,7 @@ class LaneTable:
         key = self._key_of(flow_key, metadata)
         lane = self._lanes.get(key)
         if lane is None:
+            self._trim()
             lane = Lane(key, self._selection_key is not None, Candidates((), self._pods))
             self._lanes[key] = lane
             self._idle[lane] = None
@@ -185,21 +184,13 @@ class LaneTable:
 
     # -- items
 
-    def queue_for(self, lane: Lane, flow: Flow) -> FlowQueue:
-        """Return the queue of a flow in a lane; a new one counts for nothing until something is put into it."""
-        group = self.group_of(lane, flow.band)
-        queue = group.flows.get(flow)
-        if queue is None:
-            queue = FlowQueue(flow, group, flow.band.config.queue_factory(flow.band.comparator))
-        return queue
-
     def put(self, item: Item) -> None:
         """Let an item wait in its queue. Whatever a user's queue raises passes through, and nothing is counted then."""
         queue = item.queue
         group = queue.group
         lane = group.lane
         waits = bool(queue.queue)
-        self._add(queue, item)
+        self._groups.add(item)
         if not group.waiting:
             group.activation += 1
             lane.list_group(group)
@@ -208,37 +199,12 @@ class LaneTable:
         if lane.waiting == 1:
             self._start_waiting(lane)
         self._deadlines.add(item, lane)
-        is_new_head = waits and queue.queue.peek_head() is item
+        is_head = queue.queue.peek_head() is item
         if not waits:
             group.flows[queue.flow] = queue
-        elif is_new_head and not lane.is_keyed:
+        elif is_head and not lane.is_keyed:
             self.stale[lane] = None
-        if group.policy is not None:
-            try:
-                if not waits:
-                    group.policy.activated(queue)
-                elif is_new_head:
-                    group.policy.head_changed(queue)
-            except Exception as error:  # a plug-in may raise anything
-                self.break_policy(group, error)
-
-    def _add(self, queue: FlowQueue, item: Item) -> None:
-        try:
-            queue.queue.add(item)
-        except Exception as error:
-            if item.score is LAST:
-                raise
-            # Keys that do not compare among themselves are the policy's failure: the item goes after all that have one.
-            self._fail("dispatch policy", queue.group.band.config.dispatch, error)
-            item.score = LAST
-            queue.queue.add(item)
-
-    def score(self, item: Item) -> None:
-        """Take the dispatch policy's key for an item, once."""
-        band = item.queue.group.band
-        item.score, error = take_key(band.ordering, item)
-        if error is not None:
-            self._fail("dispatch policy", band.config.dispatch, error)
+        self._groups.tell_added(queue, is_active=waits, is_head=is_head)
 
     def take(self, item: Item, *, is_dispatched: bool) -> None:
         """Let an item leave its lane, and tell the fairness policy."""
@@ -250,22 +216,11 @@ class LaneTable:
         group.waiting -= 1
         lane.waiting -= 1
         self._deadlines.discard(item, lane)
-        is_empty = not queue.queue
-        if is_empty:
+        if not queue.queue:
             del group.flows[flow]
         elif was_head and not lane.is_keyed:
             self.stale[lane] = None
-        policy = group.policy
-        if policy is not None:
-            try:
-                if is_dispatched:
-                    policy.charged(queue, item)
-                if is_empty:
-                    policy.emptied(queue)
-                elif was_head:
-                    policy.head_changed(queue)
-            except Exception as error:  # a plug-in may raise anything
-                self.break_policy(group, error)
+        self._groups.tell_removed(item, is_dispatched=is_dispatched, was_head=was_head)
         if not lane.waiting:
             self._stop_waiting(lane)
 
@@ -281,7 +236,7 @@ class LaneTable:
             return False
         target = self.lane_of(item.flow_key, metadata, now)
         if target is not lane:
-            queue = self.queue_for(target, item.queue.flow)
+            queue = self._groups.queue_for(target, item.queue.flow)
             self.take(item, is_dispatched=False)
             item.queue = queue
             self.put(item)
@@ -300,76 +255,15 @@ class LaneTable:
                     if item.request is request and isinstance(item, Item):
                         yield item
 
-    # -- groups
-
-    def group_of(self, lane: Lane, band: Band) -> Group:
-        """Return the group of a band in a lane, made when needed."""
-        group = lane.groups.get(band.priority)
-        if group is None or group.band is not band:
-            if len(lane.groups) > 2 * len(self._registry.bands) + _SMALL:
-                self._sweep(lane)
-            group = lane.groups[band.priority] = Group(lane, band, None)
-            self.revive(group)
-        return group
-
-    def _sweep(self, lane: Lane) -> None:
-        # Bands that were collected leave groups behind; once they are the larger part, all go.
-        bands = self._registry.bands
-        lane.groups = {
-            priority: group
-            for priority, group in lane.groups.items()
-            if group.waiting or bands.get(priority) is group.band
-        }
-
-    def tell_charged(self, group: Group, queue: FlowQueue, item: Item) -> None:
-        """Tell a fairness policy of a request that did not wait."""
-        if group.policy is not None:
-            try:
-                group.policy.charged(queue, item)
-            except Exception as error:  # a plug-in may raise anything
-                self.break_policy(group, error)
-
-    def revive(self, group: Group) -> None:
-        """Make a fresh fairness state for a group, and tell it of the flows that wait."""
-        try:
-            policy = group.band.fairness.new_group()
-            for queue in group.flows.values():
-                policy.activated(queue)
-            group.policy = policy
-        except Exception as error:  # a plug-in may raise anything
-            self.break_policy(group, error)
-
-    def break_policy(self, group: Group, error: BaseException) -> None:
-        """Do without a group's fairness state, which failed, until a fresh one can be tried."""
-        group.policy = None
-        group.retry_at = self._clock() + self._watch.poll_interval
-        self._fail("fairness policy", group.band.config.fairness, error)
+    # -- lanes
 
     def rebuild(self, bands: Sequence[Band]) -> None:
         """Let every item of these bands be ordered by their policies, which are others than before."""
         for lane in self._lanes.values():
             for band in bands:
-                group = lane.groups.pop(band.priority, None)
-                if group is not None and group.waiting:
-                    self._rebuild(lane, group)
-
-    def _rebuild(self, lane: Lane, group: Group) -> None:
-        fresh = lane.groups[group.band.priority] = Group(lane, group.band, None)
-        items = sorted((item for flow in group.flows.values() for item in flow.queue), key=lambda item: item.arrival)
-        fresh.waiting = len(items)
-        fresh.activation = 1
-        lane.list_group(fresh)
-        for item in items:
-            assert isinstance(item, Item)  # noqa: S101 - the engine put it there
-            flow = item.queue.flow
-            item.queue = fresh.flows[flow] = self.queue_for(lane, flow)
-            self.score(item)
-            self._add(item.queue, item)
-        self.revive(fresh)
-        if not lane.is_keyed:
-            self.stale[lane] = None  # its head may be another one
-
-    # -- lanes
+                self._groups.rebuild(lane, band)
+            if lane.waiting and not lane.is_keyed:
+                self.stale[lane] = None  # its head may be another one
 
     def _start_waiting(self, lane: Lane) -> None:
         self._idle.pop(lane, None)
@@ -387,8 +281,8 @@ class LaneTable:
         if len(lane.candidates.pods) <= _SMALL:
             _detach(lane)
 
-    def trim(self) -> None:
-        """Forget the lanes that have been idle longest, beyond those worth remembering. Called between steps."""
+    def _trim(self) -> None:
+        # Only before a lane is made: whoever holds an idle lane during a step must not lose it.
         while len(self._idle) > _IDLE_LANES:
             lane, _ = self._idle.popitem(last=False)
             del self._lanes[lane.key]

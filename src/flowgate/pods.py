@@ -6,6 +6,7 @@ before it is used. The table keeps a log of such changes, so that an index over 
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,6 +23,8 @@ __all__ = ["PodState", "PodTable"]
 _FULL = 1.0
 _LOG_LENGTH = 4_096
 _UNREAD = -1
+# Most loads were seen lately; a hit costs a third of a new record.
+_load = lru_cache(maxsize=4_096)(PodLoad)
 
 
 @attrs.define(eq=False, repr=False)
@@ -54,7 +57,10 @@ class PodState:
     @property
     def has_waiting(self) -> bool:
         """Whether a request waits for this pod."""
-        return any(lane.waiting for lane in self.lanes)
+        for lane in self.lanes:  # noqa: SIM110 - a generator would double the price of every change
+            if lane.waiting:
+                return True
+        return False
 
 
 class PodTable:
@@ -63,6 +69,7 @@ class PodTable:
     Attributes:
         dirty: Pods that changed while somebody waits for them, oldest change first: the work of the next pass.
         changes: States that became unread, in order; its first entry has the number `changes_base`.
+        watch: The detector, and the epoch of its answers.
         overcommitted: Unreleased tickets that were assigned to a full pod, or to one that is no candidate.
     """
 
@@ -71,18 +78,18 @@ class PodTable:
         "_detector",
         "_serial",
         "_states",
-        "_watch",
         "changes",
         "changes_base",
         "dirty",
         "in_flight",
         "overcommitted",
         "reads",
+        "watch",
     )
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
-        self._watch = watch
+        self.watch = watch
         self._states: dict[Pod, PodState] = {}
         self._charges = 0
         self._serial = 0
@@ -95,11 +102,6 @@ class PodTable:
 
     def __len__(self) -> int:
         return len(self._states)
-
-    @property
-    def epoch(self) -> int:
-        """The detector's epoch."""
-        return self._watch.epoch
 
     def see(self, pod: Pod) -> PodState:
         """Return the state of a pod, and keep the newer of two `Pod` records of one identity.
@@ -162,23 +164,23 @@ class PodTable:
             if len(self.changes) > _LOG_LENGTH:
                 self.changes_base += len(self.changes)
                 self.changes.clear()
-        if state.lanes and state.has_waiting:
+        if state.lanes and state not in self.dirty and state.has_waiting:
             self.dirty[state] = None
 
     def read(self, state: PodState) -> float:
         """Return a pod's saturation, asking the detector where the last answer may be out of date."""
-        if state.read_epoch == self._watch.epoch:
+        if state.read_epoch == self.watch.epoch:
             return state.saturation
         self.reads += 1
         try:
-            value = self._detector.saturation(state.pod, PodLoad(state.in_flight, len(state.recent)))
-            if not isinstance(value, int | float) or math.isnan(value) or value < 0:
-                raise ValueError(f"saturation must be a number of 0.0 or more, not {value!r}")  # noqa: TRY301
+            value = self._detector.saturation(state.pod, _load(state.in_flight, len(state.recent)))
+            if type(value) is not float or not value >= 0.0:
+                _check_saturation(value)
         except Exception as error:  # a plug-in may raise anything
-            self._watch.fail(error)
+            self.watch.fail(error)
             value = _FULL
         was, state.saturation = state.saturation, value
-        state.read_epoch = self._watch.epoch
+        state.read_epoch = self.watch.epoch
         if value != was and state.lanes and state.has_waiting:
             self.dirty[state] = None
         return value
@@ -208,7 +210,8 @@ class PodTable:
             state.in_flight -= 1
             state.recent.pop(ticket.number, None)
             self.touch(state)
-            self._forget_unused(state)
+            if not state.references:
+                self._forget_unused(state)
 
     def release(self, ticket: "Ticket") -> None:
         """Take a ticket's charge back."""
@@ -227,3 +230,8 @@ class PodTable:
         if not (is_candidate and is_open):
             ticket.is_overcommitted = True
             self.overcommitted += 1
+
+
+def _check_saturation(value: object) -> None:
+    if not isinstance(value, int | float) or math.isnan(value) or value < 0:
+        raise ValueError(f"saturation must be a number of 0.0 or more, not {value!r}")

@@ -43,7 +43,8 @@ def _step(
         if self.is_stepping:
             self.deferred.append(lambda: step(self, *args, **kwargs))
             return
-        self.begin_step(cast("float", args[-1]))
+        self.is_stepping = True
+        self.ledger.now = args[-1]  # type: ignore[assignment]
         try:
             method(self, *args, **kwargs)
         finally:
@@ -116,14 +117,8 @@ class ShardProcessor:
         """The time of the last step, in seconds."""
         return self.shard.ledger.now
 
-    def begin_step(self, now: float) -> None:
-        """Note that a step begins at this time."""
-        self.is_stepping = True
-        self.ledger.now = now
-
     def end_step(self) -> None:
         """Note that the step is over, and do what came up inside it."""
-        self.shard.lanes.trim()
         self.is_stepping = False
         while self.deferred:
             self.deferred.popleft()()
@@ -156,14 +151,15 @@ class ShardProcessor:
         """
         if self.is_stepping:
             raise RuntimeError("a request was submitted from inside a step: plug-ins must not submit requests")
-        self.begin_step(now)
+        self.is_stepping = True
+        self.ledger.now = now
         try:
             return self._arrivals.submit(request, is_closing=self.is_closing)
         finally:
             self.end_step()
 
     @_step
-    def cancel(self, item: Item, now: float) -> None:  # noqa: ARG002 - begin_step has taken it
+    def cancel(self, item: Item, now: float) -> None:  # noqa: ARG002 - the step has taken it
         """Withdraw a waiting item whose caller is gone; nothing happens to one that left already."""
         if item.result is None:
             self.shard.withdraw(item, QueueOutcome.EVICTED_CANCELLED, "its caller was cancelled")

@@ -44,9 +44,6 @@ class Band:
 
     Attributes:
         config: Its settings.
-        fairness: Its fairness policy, adapted where it only looks.
-        ordering: Its dispatch policy's comparator, which takes an item's score at enqueue.
-        comparator: How its items compare: by that score.
         is_listed: Whether the configuration lists it; others are made from the template.
         is_retired: Whether it is gone from the configuration, and only serves out what it holds.
         flows: By id.
@@ -56,12 +53,14 @@ class Band:
         in_flight: Unreleased tickets.
         outcomes: How often each came.
         arrivals: Waiting items by arrival, kept only while a global limit may displace them.
+        priority: Its priority.
+        fairness: Its fairness policy, adapted where it only looks.
+        ordering: Its dispatch policy's comparator, which takes an item's score at enqueue.
+        comparator: How its items compare: by that score.
+        is_memoryless: Whether its fairness policy need not hear of requests that did not wait.
     """
 
     config: PriorityBandConfig
-    fairness: InterFlowDispatchPolicy
-    ordering: ItemComparator
-    comparator: ItemComparator
     is_listed: bool
     is_retired: bool = False
     flows: dict[str, Flow] = attrs.Factory(dict[str, Flow])
@@ -71,24 +70,26 @@ class Band:
     in_flight: int = 0
     outcomes: dict[QueueOutcome, int] = attrs.Factory(lambda: dict.fromkeys(QueueOutcome, 0))
     arrivals: OrderedDict[Item, None] | None = None
+    priority: int = attrs.field(init=False)
+    fairness: InterFlowDispatchPolicy = attrs.field(init=False)
+    ordering: ItemComparator = attrs.field(init=False)
+    comparator: ItemComparator = attrs.field(init=False)
+    is_memoryless: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.priority = self.config.priority
+        self.adopt(self.config)
+
+    def adopt(self, config: PriorityBandConfig) -> None:
+        """Take over settings, policies included."""
+        self.config = config
+        self.fairness = adapt_fairness(config.fairness, config.priority)
+        self.is_memoryless = getattr(self.fairness, "memoryless", False) is True
+        self.ordering = config.dispatch.comparator
+        self.comparator = ItemComparator(self.ordering.score_type, key=_SCORE)
 
     def __repr__(self) -> str:
         return f"<Band {self.priority}: {self.queued} queued, {self.in_flight} in flight>"
-
-    @property
-    def priority(self) -> int:
-        """Its priority."""
-        return self.config.priority
-
-    @property
-    def is_memoryless(self) -> bool:
-        """Whether its fairness policy need not hear of requests that did not wait."""
-        return getattr(self.fairness, "memoryless", False) is True
-
-
-def _adapted(config: PriorityBandConfig) -> tuple[InterFlowDispatchPolicy, ItemComparator, ItemComparator]:
-    ordering = config.dispatch.comparator
-    return adapt_fairness(config.fairness, config.priority), ordering, ItemComparator(ordering.score_type, key=_SCORE)
 
 
 class Registry:
@@ -149,7 +150,7 @@ class Registry:
         was, band.config = band.config, settings
         same = (was.dispatch, was.fairness, was.queue) == (settings.dispatch, settings.fairness, settings.queue)
         if not same:
-            band.fairness, band.ordering, band.comparator = _adapted(settings)
+            band.adopt(settings)
         return not same
 
     def _track_arrivals(self, tracks: bool) -> None:
@@ -193,7 +194,7 @@ class Registry:
         return self._add_band(settings, is_listed=False)
 
     def _add_band(self, settings: PriorityBandConfig, *, is_listed: bool) -> Band:
-        band = Band(settings, *_adapted(settings), is_listed=is_listed)
+        band = Band(settings, is_listed=is_listed)
         if self._tracks_arrivals:
             band.arrivals = OrderedDict()
         self.bands[settings.priority] = band

@@ -11,6 +11,8 @@ from flowgate.contracts import FlowControlRequest, FlowKey
 __all__ = ["Request", "read_request"]
 
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
+# The usual kinds of metadata; asking the abstract class costs ten times as much.
+_MAPPINGS = (dict, MappingProxyType)
 # Most arrivals name a flow that was named lately; a hit costs a third of a new key. typed: True is not 1.
 _flow_key = lru_cache(maxsize=4_096, typed=True)(FlowKey)
 
@@ -55,7 +57,7 @@ class Request:
             _check_size(byte_size)
         if ttl is not None:
             _check_ttl(ttl)
-        if not isinstance(metadata, Mapping):  # callers may be untyped
+        if type(metadata) not in _MAPPINGS and not isinstance(metadata, Mapping):  # callers may be untyped
             raise TypeError(f"metadata must be a mapping, not {metadata!r}")
         if request_id is not None and not isinstance(request_id, str):
             raise TypeError(f"a request id must be a str, not {request_id!r}")
@@ -86,6 +88,10 @@ class Request:
         """Return its metadata."""
         return self._metadata
 
+    def checked(self) -> tuple[FlowKey, int, float | None, Mapping[str, object]]:
+        """Return flow, size, TTL and metadata, which were checked when the request was made."""
+        return self._flow_key, self._byte_size, self._ttl, self._metadata
+
     def __repr__(self) -> str:
         key = self._flow_key
         return f"Request({key.id!r}, priority={key.priority}, byte_size={self._byte_size}, ttl={self._ttl})"
@@ -102,6 +108,8 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
         TypeError: A value is of the wrong type.
         Exception: Whatever the request's own methods raise.
     """
+    if type(request) is Request:
+        return request.checked()
     key = request.flow_key()
     if not isinstance(key, FlowKey):  # requests may be untyped
         raise TypeError(f"flow_key() must answer with a FlowKey, not with {key!r}")

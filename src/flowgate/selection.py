@@ -5,9 +5,9 @@ from operator import itemgetter
 from typing import Any
 
 from flowgate.contracts import QueueCapability, QueueItem
+from flowgate.groups import Groups
 from flowgate.items import Item
 from flowgate.lanes import FlowQueue, Group
-from flowgate.lanetable import LaneTable
 from flowgate.plugins import FailureSink
 from flowgate.pods import PodState
 from flowgate.turns import take_turn
@@ -19,15 +19,15 @@ class Selection:
     """Chooses the request that a slot goes to: its band, its lane, its flow, itself.
 
     Args:
-        lanes: Told when a fairness policy fails.
+        groups: Told when a fairness policy fails.
         clock: The time, in seconds.
         on_failure: Called when a dispatch policy fails.
     """
 
-    __slots__ = ("_clock", "_fail", "_lanes", "_turn")
+    __slots__ = ("_clock", "_fail", "_groups", "_turn")
 
-    def __init__(self, lanes: LaneTable, clock: Callable[[], float], on_failure: FailureSink) -> None:
-        self._lanes = lanes
+    def __init__(self, groups: Groups, clock: Callable[[], float], on_failure: FailureSink) -> None:
+        self._groups = groups
         self._clock = clock
         self._fail = on_failure
         self._turn = 0
@@ -55,7 +55,7 @@ class Selection:
             try:
                 return min(ranked, key=itemgetter(0))[1]
             except TypeError as error:  # keys that do not compare
-                self._lanes.break_policy(ranked[0][1], error)
+                self._groups.break_policy(ranked[0][1], error)
         self._turn += 1
         return take_turn(pod, rivals, self._turn)
 
@@ -65,13 +65,13 @@ class Selection:
             rank = getattr(group.policy, "rank", None)
             return None if rank is None else rank()
         except Exception as error:  # a plug-in may raise anything
-            self._lanes.break_policy(group, error)
+            self._groups.break_policy(group, error)
             return None
 
     def flow(self, group: Group) -> FlowQueue:
         """Return the flow whose turn it is in a group that waits; the one with the best head where the policy fails."""
         if group.policy is None and self._clock() >= group.retry_at:
-            self._lanes.revive(group)
+            self._groups.revive(group)
         if group.policy is not None:
             try:
                 flow = group.policy.select()
@@ -79,7 +79,7 @@ class Selection:
                     return flow
                 raise ValueError(f"select() named {flow!r}, which does not wait in the group")  # noqa: TRY301
             except Exception as error:  # a plug-in may raise anything
-                self._lanes.break_policy(group, error)
+                self._groups.break_policy(group, error)
         return group.best_head()
 
     def item(self, flow: FlowQueue) -> Item:

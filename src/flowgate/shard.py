@@ -6,6 +6,7 @@ from flowgate.ceilings import Ceilings
 from flowgate.config import FlowControlConfig
 from flowgate.contracts import Pod, PodLocator, SaturationDetector, UsageLimitPolicy
 from flowgate.expiry import Deadlines
+from flowgate.groups import Groups
 from flowgate.items import Item
 from flowgate.lanes import Group, Lane
 from flowgate.lanetable import LaneTable
@@ -57,18 +58,18 @@ class Shard:
         self.locator = Watched("locator", locator, time, failed, config.poll_interval)
         self.detector = Watched("detector", detector, time, failed, config.poll_interval)
         self.pods = PodTable(detector, self.detector)
+        self.groups = Groups(self.registry, time, failed, lambda: self.config.poll_interval)
         self.lanes = LaneTable(
             locator,
             self.locator,
             self.pods,
             self.deadlines,
-            self.registry,
-            time,
+            self.groups,
             failed,
             self.ledger.pods_changed,
         )
         self.ceilings = Ceilings(usage_limit, self.pods, failed)
-        self.selection = Selection(self.lanes, time, failed)
+        self.selection = Selection(self.groups, time, failed)
 
     @property
     def pending(self) -> bool:

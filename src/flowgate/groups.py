@@ -1,0 +1,159 @@
+"""What fairness and dispatch policies are told: every call to them that does not choose is made here.
+
+A policy that raises loses its state: the group does without, until a fresh one can be made and told of all flows.
+"""
+
+from collections.abc import Callable
+
+from flowgate.items import Item
+from flowgate.lanes import FlowQueue, Group, Lane
+from flowgate.plugins import FailureSink
+from flowgate.queues import LAST, take_key
+from flowgate.registry import Band, Flow, Registry
+
+__all__ = ["Groups"]
+
+_SLACK = 16
+
+
+class Groups:
+    """The groups of all lanes.
+
+    Args:
+        registry: Which bands there are.
+        clock: The time, in seconds.
+        on_failure: Called with each failure of a policy.
+        retry_interval: Called for the seconds after which a failed policy is tried again.
+    """
+
+    __slots__ = ("_clock", "_fail", "_registry", "_retry_interval")
+
+    def __init__(
+        self,
+        registry: Registry,
+        clock: Callable[[], float],
+        on_failure: FailureSink,
+        retry_interval: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._clock = clock
+        self._fail = on_failure
+        self._retry_interval = retry_interval
+
+    def group_of(self, lane: Lane, band: Band) -> Group:
+        """Return the group of a band in a lane, made when needed."""
+        group = lane.groups.get(band.priority)
+        if group is None or group.band is not band:
+            if len(lane.groups) > 2 * len(self._registry.bands) + _SLACK:
+                self._sweep(lane)
+            group = lane.groups[band.priority] = Group(lane, band, None)
+            self.revive(group)
+        return group
+
+    def _sweep(self, lane: Lane) -> None:
+        # Bands that were collected leave groups behind; once they are the larger part, all go.
+        bands = self._registry.bands
+        lane.groups = {
+            priority: group
+            for priority, group in lane.groups.items()
+            if group.waiting or bands.get(priority) is group.band
+        }
+
+    def queue_for(self, lane: Lane, flow: Flow) -> FlowQueue:
+        """Return the queue of a flow in a lane; a new one counts for nothing until something is put into it."""
+        group = self.group_of(lane, flow.band)
+        queue = group.flows.get(flow)
+        if queue is None:
+            queue = FlowQueue(flow, group, flow.band.config.queue_factory(flow.band.comparator))
+        return queue
+
+    def add(self, item: Item) -> None:
+        """Put an item into its queue, by a score taken now. Whatever a user's queue raises passes through."""
+        queue, band = item.queue, item.queue.group.band
+        item.score, error = take_key(band.ordering, item)
+        if error is not None:
+            self._fail("dispatch policy", band.config.dispatch, error)
+        try:
+            queue.queue.add(item)
+        except Exception as problem:
+            if item.score is LAST:
+                raise
+            # Keys that do not compare among themselves are the policy's failure: the item goes after all that have one.
+            self._fail("dispatch policy", band.config.dispatch, problem)
+            item.score = LAST
+            queue.queue.add(item)
+
+    # -- what fairness is told
+
+    def tell_added(self, queue: FlowQueue, *, is_active: bool, is_head: bool) -> None:
+        """Tell of an item that began to wait: in a flow that waited already, or made a new head there."""
+        group = queue.group
+        if group.policy is None or (is_active and not is_head):
+            return
+        try:
+            if is_active:
+                group.policy.head_changed(queue)
+            else:
+                group.policy.activated(queue)
+        except Exception as error:  # a plug-in may raise anything
+            self.break_policy(group, error)
+
+    def tell_removed(self, item: Item, *, is_dispatched: bool, was_head: bool) -> None:
+        """Tell of an item that waits no longer."""
+        queue = item.queue
+        policy = queue.group.policy
+        if policy is None:
+            return
+        try:
+            if is_dispatched:
+                policy.charged(queue, item)
+            if not queue.queue:
+                policy.emptied(queue)
+            elif was_head:
+                policy.head_changed(queue)
+        except Exception as error:  # a plug-in may raise anything
+            self.break_policy(queue.group, error)
+
+    def tell_charged(self, item: Item) -> None:
+        """Tell of a request that did not wait."""
+        group = item.queue.group
+        if group.policy is not None:
+            try:
+                group.policy.charged(item.queue, item)
+            except Exception as error:  # a plug-in may raise anything
+                self.break_policy(group, error)
+
+    def revive(self, group: Group) -> None:
+        """Make a fresh fairness state for a group, and tell it of the flows that wait."""
+        try:
+            policy = group.band.fairness.new_group()
+            for queue in group.flows.values():
+                policy.activated(queue)
+            group.policy = policy
+        except Exception as error:  # a plug-in may raise anything
+            self.break_policy(group, error)
+
+    def break_policy(self, group: Group, error: BaseException) -> None:
+        """Do without a group's fairness state, which failed, until a fresh one can be tried."""
+        group.policy = None
+        group.retry_at = self._clock() + self._retry_interval()
+        self._fail("fairness policy", group.band.config.fairness, error)
+
+    # -- reconfiguration
+
+    def rebuild(self, lane: Lane, band: Band) -> None:
+        """Let the items of a lane and band be ordered by its policies, which are others than before."""
+        old = lane.groups.pop(band.priority, None)
+        if old is None or not old.waiting:
+            return
+        fresh = lane.groups[band.priority] = Group(lane, band, None)
+        items = sorted((item for flow in old.flows.values() for item in flow.queue), key=lambda item: item.arrival)
+        fresh.waiting = len(items)
+        fresh.activation = 1
+        lane.list_group(fresh)
+        for item in items:
+            assert isinstance(item, Item)  # noqa: S101 - the engine put it there
+            flow = item.queue.flow
+            item.queue = fresh.flows[flow] = self.queue_for(lane, flow)
+            self.add(item)
+        self.revive(fresh)
