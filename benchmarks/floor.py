@@ -5,10 +5,10 @@ from collections import deque
 
 from benchmarks.rounds import Stopwatch
 
-__all__ = ["await_nothing", "bare_drain", "bare_queue", "park_bare"]
+__all__ = ["BareGate", "await_nothing", "bare_drain", "bare_queue", "park_bare"]
 
 
-class _BareGate:
+class BareGate:
     """A deque of futures, and a dispatcher that hands slots to the first of them in the next turn of the loop."""
 
     def __init__(self, slots: int) -> None:
@@ -18,12 +18,14 @@ class _BareGate:
         self._is_due = False
 
     def enqueue(self) -> asyncio.Future[None]:
+        """Return what a caller awaits."""
         future = self._loop.create_future()
         self.waiting.append(future)
         self._soon()
         return future
 
     def release(self) -> None:
+        """Give a slot back."""
         self.slots += 1
         self._soon()
 
@@ -33,6 +35,7 @@ class _BareGate:
             self._loop.call_soon(self.dispatch)
 
     def dispatch(self) -> None:
+        """Hand free slots to whoever waits longest."""
         self._is_due = False
         while self.slots and self.waiting:
             self.slots -= 1
@@ -53,7 +56,7 @@ async def await_nothing(times: int) -> float:
 
 async def bare_queue(callers: int, slots: int, each: int) -> float:
     """Let callers wait for a slot, hold it for one turn of the loop, and begin again, `each` times."""
-    gate = _BareGate(slots)
+    gate = BareGate(slots)
 
     async def call() -> None:
         for _ in range(each):
@@ -66,22 +69,22 @@ async def bare_queue(callers: int, slots: int, each: int) -> float:
     return watch.seconds / (callers * each)
 
 
-async def _wait(gate: _BareGate) -> None:
+async def _wait(gate: BareGate) -> None:
     await gate.enqueue()
     gate.release()
 
 
-async def park_bare(requests: int) -> tuple[_BareGate, list[asyncio.Task[None]]]:
+async def park_bare(gate: BareGate, requests: int) -> list[asyncio.Task[None]]:
     """Park one caller for each request behind a gate without slots."""
-    gate = _BareGate(0)
     tasks = [asyncio.create_task(_wait(gate)) for _ in range(requests)]
     await asyncio.sleep(0)
-    return gate, tasks
+    return tasks
 
 
 async def bare_drain(requests: int) -> float:
     """Give a slot to everybody at once, and wait until the last of the parked callers is through."""
-    gate, tasks = await park_bare(requests)
+    gate = BareGate(0)
+    tasks = await park_bare(gate, requests)
     with Stopwatch() as watch:
         gate.slots = requests
         gate.dispatch()

@@ -3,14 +3,14 @@
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from statistics import median
 from types import TracebackType
 from typing import Self
 
 import attrs
 
-__all__ = ["Case", "Figure", "Stopwatch", "measure"]
+__all__ = ["Case", "Figure", "Spread", "Stopwatch", "measure"]
 
 Sample = Callable[[], Coroutine[object, object, float]]
 """Does some work once, in an event loop of its own; returns seconds of CPU time for each operation."""
@@ -23,14 +23,26 @@ class Case:
     Args:
         name: As the report shows it.
         sample: The work.
-        versus: The name of the case that it is a multiple of; None for a yardstick.
-        target: The multiple that it should not exceed; None for none.
+        versus: The names of the cases that it is a multiple of, and the multiple that it should not exceed.
     """
 
     name: str
     sample: Sample
-    versus: str | None = None
-    target: float | None = None
+    versus: Mapping[str, float | None] = {}
+
+
+@attrs.frozen
+class Spread:
+    """What several rounds gave."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Self:
+        """Sum up the values of all rounds."""
+        return cls(median(values), min(values), max(values))
 
 
 @attrs.frozen
@@ -39,22 +51,18 @@ class Figure:
 
     Args:
         name: What was measured.
-        unit: What `median`, `low` and `high` count.
-        median: Of all rounds.
-        low: The least.
-        high: The most.
+        unit: What `spent` counts: microseconds of CPU time, or bytes, for each request.
+        spent: How much it took.
         versus: What the ratio is to; None without one.
-        ratio: Median of the rounds' own ratios, each between neighbours in time.
-        target: What the ratio, or without one the median, should not exceed.
+        ratio: Of the rounds' own ratios, each between neighbours in time.
+        target: What the ratio should not exceed, or the bytes; None for none.
     """
 
     name: str
     unit: str
-    median: float
-    low: float
-    high: float
+    spent: Spread
     versus: str | None = None
-    ratio: float | None = None
+    ratio: Spread | None = None
     target: float | None = None
 
 
@@ -75,7 +83,7 @@ class Stopwatch:
         self.seconds += time.process_time()
 
 
-def measure(cases: list[Case], rounds: int) -> list[Figure]:
+def measure(cases: Sequence[Case], rounds: int) -> list[Figure]:
     """Run all cases in turn, round after round, after one round that does not count."""
     seconds: dict[str, list[float]] = {case.name: [] for case in cases}
     for number in range(rounds + 1):
@@ -83,13 +91,14 @@ def measure(cases: list[Case], rounds: int) -> list[Figure]:
             taken = asyncio.run(case.sample())
             if number:
                 seconds[case.name].append(taken)
-    return [_figure(case, seconds) for case in cases]
+    return [figure for case in cases for figure in _figures(case, seconds)]
 
 
-def _figure(case: Case, seconds: Mapping[str, list[float]]) -> Figure:
-    own = [second * 1e6 for second in seconds[case.name]]
-    ratio = None
-    if case.versus is not None:
-        pairs = zip(seconds[case.name], seconds[case.versus], strict=True)
-        ratio = median([mine / floor for mine, floor in pairs])
-    return Figure(case.name, "µs", median(own), min(own), max(own), case.versus, ratio, case.target)
+def _figures(case: Case, seconds: Mapping[str, Sequence[float]]) -> Iterator[Figure]:
+    own = seconds[case.name]
+    spent = Spread.of([second * 1e6 for second in own])
+    if not case.versus:
+        yield Figure(case.name, "µs", spent)
+    for versus, target in case.versus.items():
+        ratio = Spread.of([mine / other for mine, other in zip(own, seconds[versus], strict=True)])
+        yield Figure(case.name, "µs", spent, versus, ratio, target)

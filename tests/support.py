@@ -1,6 +1,7 @@
 """What the tests of the controller share: callers to start and cancel, observers that keep books, plug-ins to steer."""
 
-import sys
+import asyncio
+import gc
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
@@ -8,9 +9,22 @@ from typing import Any
 import anyio
 import anyio.abc
 import anyio.lowlevel
+import trio
 
-from flowgate import FlowController, FlowControlError, Pod, PodLoad, QueueOutcome, Ticket
-from flowgate.contracts import Dispatched, Dropped, Enqueued, FlowControlRequest, Released
+from flowgate import FlowControlConfig, FlowControlError, FlowController, Pod, PodLoad, QueueOutcome, Request, Ticket
+from flowgate.admission import LegacyAdmissionController
+from flowgate.contracts import (
+    Dispatched,
+    Dropped,
+    Enqueued,
+    FlowControlRequest,
+    PodLocator,
+    Released,
+    SaturationDetector,
+)
+from flowgate.items import Item
+from flowgate.processor import ShardProcessor
+from flowgate.stats import ControllerStats
 
 POD_A = Pod("a", "10.0.0.1", 8000)
 POD_B = Pod("b", "10.0.0.2", 8000)
@@ -228,8 +242,14 @@ class CallDetector:
 
 def is_trio() -> bool:
     """Say whether the running loop is trio."""
-    trio = sys.modules.get("trio")
-    return trio is not None and trio.lowlevel.in_trio_task()
+    return trio.lowlevel.in_trio_task()
+
+
+async def lose_ticket(controller: FlowController | LegacyAdmissionController) -> None:
+    """Take a slot, and let its ticket be collected unreleased."""
+    admit = controller.enqueue_and_wait if isinstance(controller, FlowController) else controller.admit
+    await admit(Request("loses its ticket"))
+    gc.collect()
 
 
 class StepCounter:
@@ -240,15 +260,11 @@ class StepCounter:
 
     def __enter__(self) -> "StepCounter":
         if is_trio():
-            import trio
-
             trio.lowlevel.add_instrument(self)  # type: ignore[arg-type]
         return self
 
     def __exit__(self, *exc: object) -> None:
         if is_trio():
-            import trio
-
             trio.lowlevel.remove_instrument(self)  # type: ignore[arg-type]
 
     def before_task_step(self, task: object) -> None:
@@ -257,8 +273,6 @@ class StepCounter:
     def count(self) -> int:
         if is_trio():
             return self._steps
-        import asyncio
-
         return asyncio.get_running_loop().callbacks  # type: ignore[attr-defined,no-any-return]
 
     async def during_sleep(self, seconds: float) -> int:
@@ -266,3 +280,54 @@ class StepCounter:
         before = self.count()
         await anyio.sleep(seconds)
         return self.count() - before
+
+
+class Core:
+    """The synchronous core alone, where a test counts what it keeps; the only place that looks inside it."""
+
+    def __init__(
+        self, config: FlowControlConfig | None = None, *, locator: PodLocator, detector: SaturationDetector
+    ) -> None:
+        self.processor = ShardProcessor(config or FlowControlConfig(), locator=locator, detector=detector)
+        self.processor.ledger.hears = frozenset()
+
+    def submit(self, request: FlowControlRequest, now: float = 0.0) -> Ticket | Item | Dropped:
+        result = self.processor.submit(request, now)
+        self.processor.ledger.events.clear()
+        return result
+
+    def wait(self, request: FlowControlRequest, now: float = 0.0) -> Item:
+        """Submit a request that must be queued."""
+        item = self.submit(request, now)
+        assert isinstance(item, Item)
+        return item
+
+    def serve_all(self, now: float = 0.0) -> None:
+        """Dispatch what waits, and release every ticket at once."""
+        ledger = self.processor.ledger
+        while self.stats().queued_requests:
+            self.processor.advance(now)
+            finished, ledger.finished = ledger.finished, []
+            assert finished, "nothing more goes"
+            for item in finished:
+                assert isinstance(item.result, Ticket)
+                item.result.release()
+        ledger.events.clear()
+
+    def cancel(self, item: Item, now: float = 0.0) -> None:
+        self.processor.cancel(item, now)
+
+    def stats(self) -> ControllerStats:
+        return self.processor.stats()
+
+    @property
+    def lanes(self) -> int:
+        return len(self.processor.shard.lanes)
+
+    @property
+    def pods(self) -> int:
+        return len(self.processor.shard.pods)
+
+    @property
+    def deadlines(self) -> int:
+        return len(self.processor.shard.deadlines)

@@ -107,8 +107,11 @@ class PriorityBandConfig:
     @property
     def queue_factory(self) -> QueueFactory:
         """What makes the queue of one flow."""
-        if self.queue is not None:
-            return self.queue
+        return self.own_queue_factory if self.queue is None else self.queue
+
+    @property
+    def own_queue_factory(self) -> QueueFactory:
+        """The one of flowgate's own queues that the dispatch policy asks for."""
         return PriorityQueue if QueueCapability.PRIORITY in self.dispatch.required_queue_capabilities else ListQueue
 
 

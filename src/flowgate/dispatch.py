@@ -136,4 +136,7 @@ class DispatchPass:
                 self._pods.dirty[best] = None
                 self._pods.dirty[state] = None
                 return False
-        return self._send(group, state)
+        if self._send(group, state):
+            return True
+        self._lanes.offers.pop(group.lane, None)
+        return False

@@ -3,8 +3,9 @@
 A policy that raises loses its state: the group does without, until a fresh one can be made and told of all flows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from flowgate.config import QueueFactory
 from flowgate.items import Item
 from flowgate.lanes import FlowQueue, Group, Lane
 from flowgate.plugins import FailureSink
@@ -78,10 +79,10 @@ class Groups:
         except Exception as problem:
             if item.score is LAST:
                 raise
-            # Keys that do not compare among themselves are the policy's failure: the item goes after all that have one.
-            self._fail("dispatch policy", band.config.dispatch, problem)
             item.score = LAST
             queue.queue.add(item)
+            # So it was the key: keys that do not compare among themselves are the policy's failure.
+            self._fail("dispatch policy", band.config.dispatch, problem)
 
     # -- what fairness is told
 
@@ -146,14 +147,25 @@ class Groups:
         old = lane.groups.pop(band.priority, None)
         if old is None or not old.waiting:
             return
-        fresh = lane.groups[band.priority] = Group(lane, band, None)
-        items = sorted((item for flow in old.flows.values() for item in flow.queue), key=lambda item: item.arrival)
-        fresh.waiting = len(items)
-        fresh.activation = 1
+        waiting = (item for flow in old.flows.values() for item in flow.queue)
+        items = sorted((item for item in waiting if isinstance(item, Item)), key=lambda item: item.arrival)
+        try:
+            fresh = self._filled(Group(lane, band, None), items, band.config.queue_factory)
+        except Exception as error:  # a user's queue may raise anything
+            self._fail("queue", band.config.queue_factory, error)
+            fresh = self._filled(Group(lane, band, None), items, band.config.own_queue_factory)
+        lane.groups[band.priority] = fresh
         lane.list_group(fresh)
-        for item in items:
-            assert isinstance(item, Item)  # noqa: S101 - the engine put it there
-            flow = item.queue.flow
-            item.queue = fresh.flows[flow] = self.queue_for(lane, flow)
-            self.add(item)
         self.revive(fresh)
+
+    def _filled(self, group: Group, items: Sequence[Item], factory: QueueFactory) -> Group:
+        group.waiting = len(items)
+        group.activation = 1
+        for item in items:
+            flow = item.queue.flow
+            queue = group.flows.get(flow)
+            if queue is None:
+                queue = group.flows[flow] = FlowQueue(flow, group, factory(flow.band.comparator))
+            item.queue = queue
+            self.add(item)
+        return group

@@ -186,7 +186,7 @@ class Lane:
         is_keyed: False for the lane of one flow, whose candidates are those of its head.
         candidates: The pods, as resolved last.
         epoch: The locator's epoch in which they were.
-        resolved_for: In the lane of one flow, the item whose metadata they were resolved from.
+        resolved_for: In the lane of one flow, the item whose metadata they were resolved from: it is the one to go.
         source: What the locator answered, if it cannot change: the same answer again needs no work.
         fault: Why they could not be resolved.
         regime_since: When the lane last went from having pods to having none, or back; minus infinity for never.

@@ -112,7 +112,7 @@ class LaneTable:
             return
         try:
             answer = self._locator.locate(metadata)
-            if answer is lane.source:
+            if lane.source is not None and answer is lane.source:
                 self._watch.plan()
                 return
             states = tuple(dict.fromkeys([self._pods.see(pod) for pod in _checked(answer)]))
@@ -134,10 +134,10 @@ class LaneTable:
             self._rekey(lane, now)
             return
         for item in islice(items, _TRIED):
-            if not lane.is_keyed:
-                lane.resolved_for = item
             metadata = self._metadata_of(item)
             if metadata is not None:
+                if not lane.is_keyed:
+                    lane.resolved_for = item
                 self.resolve(lane, metadata, now)
                 return
 
@@ -198,6 +198,8 @@ class LaneTable:
         lane.waiting += 1
         if lane.waiting == 1:
             self._start_waiting(lane)
+            if not lane.is_keyed:
+                lane.resolved_for = item  # as an arrival, just now
         self._deadlines.add(item, lane)
         is_head = queue.queue.peek_head() is item
         if not waits:
@@ -218,8 +220,10 @@ class LaneTable:
         self._deadlines.discard(item, lane)
         if not queue.queue:
             del group.flows[flow]
-        elif was_head and not lane.is_keyed:
+        elif not lane.is_keyed and (was_head or item is lane.resolved_for):
             self.stale[lane] = None
+        if item is lane.resolved_for:
+            lane.resolved_for = None
         self._groups.tell_removed(item, is_dispatched=is_dispatched, was_head=was_head)
         if not lane.waiting:
             self._stop_waiting(lane)

@@ -11,7 +11,9 @@ FailureSink = Callable[[str, object, BaseException], None]
 
 
 def plugin_name(plugin: object) -> str:
-    """Return a plug-in's own name, else its type's."""
+    """Return a plug-in's own name, else its type's; a class's is its own."""
+    if isinstance(plugin, type):
+        return plugin.__name__
     name = getattr(plugin, "name", None)
     return name if isinstance(name, str) and name else type(plugin).__name__
 

@@ -259,13 +259,13 @@ class ShardProcessor:
     def _send(self, group: Group, state: PodState) -> bool:
         shard, now = self.shard, self.ledger.now
         queue = shard.selection.flow(group)
-        item = shard.selection.item(queue)
         flow, lane = queue.flow, group.lane
-        if not lane.is_keyed and item is not lane.resolved_for:
-            # Since the candidates were resolved, the policy thought of another request: they are not that one's.
-            shard.lanes.resolve_waiting(lane, (item,), now)
-            shard.lanes.offers[lane] = None
-            return False
+        if lane.is_keyed:
+            item = shard.selection.item(queue)
+        elif lane.resolved_for is None:
+            return False  # nobody's candidates could be resolved: that is polled
+        else:
+            item = lane.resolved_for
         spare = lane.candidates.open(shard.ceilings.of(group.band.priority))
         ticket = Ticket(self._owner, item.request, flow, spare, now - item.enqueue_time, now)
         # The ticket counts for the flow before the item counts no longer: in between the band would look idle.

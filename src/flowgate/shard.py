@@ -1,6 +1,7 @@
 """All mutable state of one shard, named in one place, and what its steps have in common."""
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 
 from flowgate.ceilings import Ceilings
 from flowgate.config import FlowControlConfig
@@ -144,8 +145,8 @@ class Shard:
         """Resolve a lane's candidates again; in the lane of one flow, for the request whose turn it is."""
         flow = lane.any_flow()
         if flow is not None:
-            items = lane.items() if lane.is_keyed else (self.selection.item(flow),)
-            self.lanes.resolve_waiting(lane, items, self.ledger.now)
+            first = () if lane.is_keyed else (self.selection.item(flow),)
+            self.lanes.resolve_waiting(lane, chain(first, lane.items()), self.ledger.now)
 
     def locator_changed(self, pods: Sequence[Pod] | None) -> None:
         """Note that the locator announced a change: of these pods' records, or of anything."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import types
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
@@ -12,12 +13,11 @@ import pytest
 
 from flowgate import (
     FlowControlConfig,
-    FlowController,
     FlowControlError,
+    FlowController,
     PriorityBandConfig,
     QueueOutcome,
     Request,
-    RequestEvicted,
 )
 from flowgate.contracts import Dispatched, Enqueued
 from flowgate.locators import StaticPodLocator
@@ -200,10 +200,9 @@ async def test_cancelled_by_timeout_around_the_instant_of_the_grant(
 
             async def wait(got: list[object] = got) -> None:
                 try:
-                    with kind(1.0):
-                        with await controller.enqueue_and_wait(Request("a")):
-                            got.append("ticket")
-                            await anyio.lowlevel.checkpoint()
+                    with kind(1.0), await controller.enqueue_and_wait(Request("a")):
+                        got.append("ticket")
+                        await anyio.lowlevel.checkpoint()
                 except TimeoutError:
                     pass
                 got.append(anyio.current_time())
@@ -412,6 +411,7 @@ async def test_a_storm_of_cancellations_and_timeouts_loses_no_slot(seed: int) ->
         yield_every=3,
     )
     submitted = 0
+    seen: Counter[QueueOutcome] = Counter()
 
     async def call(controller: FlowController, task: int) -> None:
         nonlocal submitted
@@ -427,7 +427,7 @@ async def test_a_storm_of_cancellations_and_timeouts_loses_no_slot(seed: int) ->
                 try:
                     ticket = await controller.enqueue_and_wait(request)
                 except FlowControlError as error:
-                    assert isinstance(error, RequestEvicted) is error.outcome.is_evicted
+                    seen[error.outcome] += 1
                 else:
                     with ticket:
                         if rng.random() < 0.2:
@@ -463,6 +463,7 @@ async def test_a_storm_of_cancellations_and_timeouts_loses_no_slot(seed: int) ->
         assert ledger.waiting == 0
         assert not any(ledger.load.values())
         assert {outcome: count for outcome, count in controller.stats().outcomes.items() if count} == ledger.outcomes
+        assert seen <= ledger.outcomes  # some were cancelled before they could hear of theirs
         assert ledger.outcomes[CANCELLED] > 50
         assert ledger.outcomes[QueueOutcome.DISPATCHED] > 50
         # Every slot is still there, and not one more.
@@ -486,11 +487,10 @@ async def test_on_trio_a_granted_caller_keeps_its_ticket() -> None:
         window.calls[request] = scope.cancel
 
         async def wait() -> None:
-            with scope:
-                with await controller.enqueue_and_wait(request):
-                    seen.append("resumed")
-                    await anyio.lowlevel.checkpoint()
-                    seen.append("too far")
+            with scope, await controller.enqueue_and_wait(request):
+                seen.append("resumed")
+                await anyio.lowlevel.checkpoint()
+                seen.append("too far")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)

@@ -9,8 +9,8 @@ import pytest
 
 from flowgate import (
     FlowControlConfig,
-    FlowController,
     FlowControlError,
+    FlowController,
     Pod,
     PriorityBandConfig,
     QueueOutcome,
@@ -101,9 +101,7 @@ async def test_reconfigured_policies_reorder_what_waits() -> None:
     ):
         recorder = Recorder()
         async with (
-            FlowController(
-                first, locator=locator, detector=ConcurrencyDetector(1), observers=[recorder]
-            ) as controller,
+            FlowController(first, locator=locator, detector=ConcurrencyDetector(1), observers=[recorder]) as controller,
             anyio.create_task_group() as tasks,
         ):
             callers = Callers(tasks, controller)
@@ -146,7 +144,7 @@ async def test_policies_may_change_in_a_band_that_just_emptied() -> None:
 
 
 async def test_a_band_that_vanishes_serves_out_what_it_holds() -> None:
-    """What waits in a removed band goes in its turn; new requests for it are invalid; then it is gone, and may return."""
+    """What waits in a removed band goes in its turn; new requests are invalid; then it is gone, and may return."""
     locator = StaticPodLocator()
     async with (
         FlowController(

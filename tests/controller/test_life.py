@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -192,7 +193,7 @@ class Living:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         self.log.append(f"{self.name} left")
         if self.fails == "leave":
             raise LookupError(self.name)

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from flowgate import FlowControlConfig, FlowController, FlowControlError, Pod, PodLoad, QueueOutcome, Request
+from flowgate import FlowControlConfig, FlowControlError, FlowController, Pod, PodLoad, QueueOutcome, Request
 from flowgate.contracts import Observer
 from flowgate.locators import StaticPodLocator
 from flowgate.saturation import ConcurrencyDetector

@@ -7,8 +7,8 @@ import pytest
 
 from flowgate import (
     FlowControlConfig,
-    FlowController,
     FlowControlError,
+    FlowController,
     FlowKey,
     PriorityBandConfig,
     QueueOutcome,
@@ -26,9 +26,7 @@ FULL = CallDetector(lambda pod, load: 1.0)
 
 
 def controller_of(config: FlowControlConfig | None = None, *, pods: int = 1, slots: int = 1) -> FlowController:
-    return FlowController(
-        config, locator=StaticPodLocator([POD_A, POD_B][:pods]), detector=ConcurrencyDetector(slots)
-    )
+    return FlowController(config, locator=StaticPodLocator([POD_A, POD_B][:pods]), detector=ConcurrencyDetector(slots))
 
 
 async def refused(controller: FlowController, request: Request) -> FlowControlError:
@@ -199,9 +197,7 @@ async def test_rejected_for_a_bad_value_of_a_custom_request() -> None:
         assert_books(controller, 1)
 
 
-@pytest.mark.parametrize(
-    ("pods", "outcome"), [(0, QueueOutcome.EVICTED_NO_PODS), (1, QueueOutcome.EVICTED_TTL)]
-)
+@pytest.mark.parametrize(("pods", "outcome"), [(0, QueueOutcome.EVICTED_NO_PODS), (1, QueueOutcome.EVICTED_TTL)])
 @pytest.mark.parametrize("ttl", [None, 2.5])
 async def test_evicted_at_its_deadline(pods: int, outcome: QueueOutcome, ttl: float | None) -> None:
     """A spent budget ends the wait at the deadline exactly, and says whether there were pods."""

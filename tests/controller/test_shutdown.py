@@ -4,7 +4,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from flowgate import FlowControlConfig, FlowController, FlowControlError, QueueOutcome, Request, Ticket
+from flowgate import FlowControlConfig, FlowControlError, FlowController, QueueOutcome, Request, Ticket
 from flowgate.locators import StaticPodLocator
 from flowgate.saturation import ConcurrencyDetector
 from tests.support import POD_A, Caller, Callers, Recorder, assert_books, assert_idle, settle
@@ -48,10 +48,14 @@ async def test_leaving_the_context_with_an_error_raises_that_error() -> None:
     controller = one_slot()
     async with anyio.create_task_group() as tasks:
         callers = Callers(tasks, controller)
-        with pytest.raises(LookupError, match="the body's own"):
+
+        async def live() -> None:
             async with controller:
                 await crowd(callers)
                 raise LookupError("the body's own")
+
+        with pytest.raises(LookupError, match="the body's own"):
+            await live()
         await callers.finish()
         assert controller.stats().outcomes[SHUTDOWN] == 2
 
@@ -153,14 +157,14 @@ async def test_drain_with_nothing_waiting_returns_at_once() -> None:
             await controller.enqueue_and_wait(Request("a"))
 
 
-@pytest.mark.parametrize("timeout", [0, 1.5])
-async def test_drain_evicts_what_still_waits_after_its_timeout(timeout: float) -> None:
+@pytest.mark.parametrize("seconds", [0, 1.5])
+async def test_drain_evicts_what_still_waits_after_its_timeout(seconds: float) -> None:
     """A drain that takes too long is a close at exactly that time, and no error."""
     async with one_slot() as controller, anyio.create_task_group() as tasks:
         callers = Callers(tasks, controller)
         _, *waiting = await crowd(callers)
-        await controller.drain(timeout)
-        assert anyio.current_time() == timeout
+        await controller.drain(seconds)
+        assert anyio.current_time() == seconds
         assert controller.stats().queued_requests == 0
         await callers.finish()
         assert [caller.outcome for caller in waiting] == [SHUTDOWN] * 2
@@ -207,8 +211,8 @@ async def test_two_drains_and_a_close_end_together() -> None:
         await crowd(callers)
         ended: list[float] = []
 
-        async def drain(timeout: float | None) -> None:
-            await controller.drain(timeout)
+        async def drain(seconds: float | None) -> None:
+            await controller.drain(seconds)
             ended.append(anyio.current_time())
 
         tasks.start_soon(drain, None)
@@ -220,12 +224,12 @@ async def test_two_drains_and_a_close_end_together() -> None:
         await callers.finish()
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-async def test_drain_refuses_a_timeout_that_is_none(timeout: float) -> None:
+@pytest.mark.parametrize("seconds", [-1, float("nan")])
+async def test_drain_refuses_a_timeout_that_is_none(seconds: float) -> None:
     """A negative or NaN timeout is an error, and the controller goes on."""
     async with one_slot() as controller:
         with pytest.raises(ValueError, match="timeout"):
-            await controller.drain(timeout)
+            await controller.drain(seconds)
         (await controller.enqueue_and_wait(Request("a"))).release()
 
 

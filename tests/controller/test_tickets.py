@@ -10,11 +10,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from flowgate import FlowControlConfig, FlowController, FlowControlError, Request
+from flowgate import FlowControlConfig, FlowControlError, FlowController, Request
 from flowgate.contracts import Released
 from flowgate.locators import StaticPodLocator
 from flowgate.saturation import ConcurrencyDetector
-from tests.support import POD_A, POD_B, POD_C, Callers, Recorder, assert_idle, settle
+from tests.support import POD_A, POD_B, POD_C, Callers, Recorder, assert_idle, lose_ticket, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +28,7 @@ def slots(*observers: object, pods: int = 1, each: int = 1) -> FlowController:
     )
 
 
-@pytest.mark.parametrize(
-    ("error", "result"), [(None, "ok"), (LookupError, "dropped"), (KeyboardInterrupt, "ignored")]
-)
+@pytest.mark.parametrize(("error", "result"), [(None, "ok"), (LookupError, "dropped"), (KeyboardInterrupt, "ignored")])
 @pytest.mark.parametrize("form", ["with", "async with", "admitted"])
 async def test_a_ticket_is_released_by_its_block(form: str, error: type[BaseException] | None, result: str) -> None:
     """Leaving the block releases: "ok", "dropped" with an error, "ignored" with anything that is no Exception."""
@@ -222,8 +220,7 @@ async def test_a_ticket_lost_on_an_idle_controller_is_counted_at_once() -> None:
     """Nobody needs to wait for the lost slot: the next arrival finds it."""
     async with slots() as controller:
         with pytest.warns(ResourceWarning, match="never released"):
-            await controller.enqueue_and_wait(Request("a"))
-            gc.collect()
+            await lose_ticket(controller)
         await settle()
         assert_idle(controller)
         (await controller.enqueue_and_wait(Request("a"))).release()
@@ -233,8 +230,7 @@ async def test_an_arrival_just_after_a_ticket_was_lost_has_its_slot() -> None:
     """Not even a turn of the loop lies between the loss and an arrival: it waits for the pass, and goes."""
     async with slots() as controller:
         with pytest.warns(ResourceWarning, match="never released"):
-            await controller.enqueue_and_wait(Request("a"))
-            gc.collect()
+            await lose_ticket(controller)
         (await controller.enqueue_and_wait(Request("a"))).release()
         assert anyio.current_time() == 0
         assert_idle(controller)
@@ -247,7 +243,7 @@ async def test_a_ticket_lost_after_the_close_is_counted() -> None:
         held = [await controller.enqueue_and_wait(Request("a"))]
     with pytest.warns(ResourceWarning, match="never released"):
         held.clear()
-        gc.collect()
+    gc.collect()
     await settle()
     assert_idle(controller)
 

@@ -1,5 +1,6 @@
 """When the controller runs: at once where something may go, and never where nothing may."""
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -59,8 +60,6 @@ def timers() -> int:
     """How many timers are armed; on trio they are deadlines of scopes, and show as steps when they fire."""
     if is_trio():
         return 0
-    import asyncio
-
     return asyncio.get_running_loop().timers  # type: ignore[attr-defined,no-any-return]
 
 
@@ -331,6 +330,7 @@ async def test_a_timed_change_wakes_those_who_wait_for_it() -> None:
 
 async def test_new_metrics_of_a_pod_wake_those_who_wait_for_it() -> None:
     """A pod whose announced metrics show room is given away at once."""
+
     def pod(waiting: int) -> Pod:
         metrics = PodMetrics(waiting=waiting, running=1, kv_cache_usage=0.0, updated_at=anyio.current_time())
         return Pod("a", "10.0.0.1", 8000, metrics=metrics)
@@ -357,6 +357,7 @@ async def test_new_metrics_of_a_pod_wake_those_who_wait_for_it() -> None:
 
 async def test_stale_metrics_close_a_pod_and_fresh_ones_open_it() -> None:
     """A pod whose metrics went stale gets nothing until they are fresh again; nobody polls meanwhile."""
+
     def pod(updated_at: float) -> Pod:
         return Pod("a", "10.0.0.1", 8000, metrics=PodMetrics(0, 0, 0.0, updated_at))
 

@@ -1,5 +1,6 @@
 """Bad values, from users, requests and plug-ins: a clear error or the stated fallback, and nothing lost."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +10,8 @@ import pytest
 
 from flowgate import (
     FlowControlConfig,
-    FlowController,
     FlowControlError,
+    FlowController,
     FlowKey,
     Pod,
     PodLoad,
@@ -20,12 +21,12 @@ from flowgate import (
     Request,
     RequestRejected,
 )
+from flowgate.contracts import QueueItem, SafeQueue
 from flowgate.locators import StaticPodLocator
-from flowgate.policies import BestHead, EarliestDeadlineFirst
-from flowgate.processor import ShardProcessor
+from flowgate.policies import BestHead, EarliestDeadlineFirst, Fcfs
 from flowgate.queues import ListQueue
 from flowgate.saturation import ConcurrencyDetector
-from tests.support import POD_A, POD_B, CallDetector, Callers, Recorder, assert_books, assert_idle, settle
+from tests.support import POD_A, POD_B, CallDetector, Callers, Core, Recorder, assert_books, assert_idle, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -318,9 +319,7 @@ async def test_refreshing_a_request_that_went_bad_loses_nobody() -> None:
 async def test_a_priority_that_is_no_band_is_invalid_under_fixed_bands(priority: int) -> None:
     """With default_band=None the listed bands are all there are."""
     config = FlowControlConfig(default_band=None)
-    async with FlowController(
-        config, locator=StaticPodLocator([POD_A]), detector=ConcurrencyDetector(1)
-    ) as controller:
+    async with FlowController(config, locator=StaticPodLocator([POD_A]), detector=ConcurrencyDetector(1)) as controller:
         with pytest.raises(RequestRejected) as caught:
             await controller.enqueue_and_wait(Request("a", priority))
         assert caught.value.outcome is QueueOutcome.REJECTED_INVALID
@@ -389,13 +388,11 @@ async def test_a_pod_that_is_named_twice_counts_once() -> None:
 def test_a_locator_that_fails_halfway_leaves_no_pods_behind() -> None:
     """Pods that stood before the nonsense in its answers are forgotten with them."""
     locator = Answers(None)
-    core = ShardProcessor(FlowControlConfig(), locator=locator, detector=ConcurrencyDetector(1))
-    core.hears = frozenset()
+    core = Core(locator=locator, detector=ConcurrencyDetector(1))
     for number in range(1_000):
         locator.answer = [Pod(f"pod-{number}", "10.0.0.1", 8000), "nonsense"]
         core.submit(Request("a"), float(number))
-        core.events.clear()
-    assert len(core.pods) <= 8
+    assert core.pods <= 8
 
 
 class Keyed(StaticPodLocator):
@@ -451,7 +448,7 @@ async def test_a_selection_key_that_stays_bad_ends_with_the_budget() -> None:
 
 
 async def test_many_bad_selection_keys_cost_few_calls_and_hide_nobody() -> None:
-    """A poll gives up after a few failures and goes on there the next time: one good request among many bad is found."""
+    """A poll gives up after a few failures and the next goes on there: one good request among many bad is found."""
     locator = Keyed(LookupError("no key"))
     good: dict[str, object] = {}
     async with (
@@ -587,6 +584,40 @@ async def test_a_usage_limit_that_breaks_its_contract_limits_nobody(answer: Any)
         assert_idle(controller)
 
 
+# -- what policies answer
+
+
+async def test_a_dispatch_policy_that_changes_its_mind_cannot_spin() -> None:
+    """One that names another item whenever it is asked costs a few questions for each dispatch, in any lane."""
+
+    class Fickle(Fcfs):
+        """Counts on what it answered last; gives up, as a failure, where it is asked far too often."""
+
+        asked = 0
+
+        def select_item(self, queue: SafeQueue) -> QueueItem | None:
+            Fickle.asked += 1
+            if Fickle.asked > 1_000:
+                raise LookupError("it spins")
+            return list(queue)[Fickle.asked % len(queue)]
+
+    config = FlowControlConfig(bands=[PriorityBandConfig(0, dispatch=Fickle())])
+    for locator in (StaticPodLocator([POD_A]), Answers([POD_A])):
+        Fickle.asked = 0
+        async with (
+            FlowController(config, locator=locator, detector=ConcurrencyDetector(1)) as controller,
+            anyio.create_task_group() as tasks,
+        ):
+            callers = Callers(tasks, controller)
+            for _ in range(10):
+                await callers.start(Request("a"))
+            await callers.finish()
+            assert Fickle.asked <= 200
+            assert not controller.stats().plugin_failures
+            assert_books(controller, 10)
+            assert_idle(controller)
+
+
 # -- what queues and policies may do when the configuration changes
 
 
@@ -606,10 +637,8 @@ async def test_a_queue_that_cannot_be_made_at_a_reconfiguration_loses_nobody() -
         for flow in ("a", "b", "a"):
             await callers.start(Request(flow))
         bands = [PriorityBandConfig(0, queue=Unmakeable, fairness=BestHead())]
-        try:
+        with contextlib.suppress(LookupError):
             controller.reconfigure(FlowControlConfig(bands=bands))
-        except LookupError:
-            pass
         locator.set_pods([POD_A])
         await settle()
         assert all(caller.ticket is not None for caller in callers.all)

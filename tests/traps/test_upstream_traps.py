@@ -1,7 +1,9 @@
 """Traps that the Endpoint Picker's flow control, or its users, fell into: each by name, and what we do instead."""
 
 import gc
+import itertools
 import math
+import weakref
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,8 +14,8 @@ import pytest
 
 from flowgate import (
     FlowControlConfig,
-    FlowController,
     FlowControlError,
+    FlowController,
     Pod,
     PodLoad,
     PodMetrics,
@@ -23,17 +25,17 @@ from flowgate import (
     Ticket,
 )
 from flowgate.admission import PR_1952, http_response
-from flowgate.contracts import ItemComparator, QueueCapability
-from flowgate.items import Item
+from flowgate.contracts import ItemComparator, PodLocator, QueueCapability
 from flowgate.locators import CachedPodLocator, StaticPodLocator, SubsetPodLocator
-from flowgate.processor import ShardProcessor
 from flowgate.queues import ListQueue
 from flowgate.saturation import ConcurrencyDetector, UtilizationDetector
 from tests.support import (
     POD_A,
     POD_B,
+    POD_C,
     CallDetector,
     Callers,
+    Core,
     MapLocator,
     Recorder,
     assert_books,
@@ -108,7 +110,7 @@ async def test_e4_waiting_is_bounded_by_default() -> None:
 
 
 async def test_e5_there_is_no_antechamber() -> None:
-    """A request is queued, or has its outcome, when its submission returns: its TTL and its cancellation count at once."""
+    """A request is queued, or has its outcome, once its submission returns: TTL and cancellation count at once."""
     async with (
         FlowController(locator=StaticPodLocator(), detector=ConcurrencyDetector(1)) as controller,
         anyio.create_task_group() as tasks,
@@ -191,36 +193,34 @@ async def test_e11_a_ticket_names_the_candidates_of_its_dispatch() -> None:
         second.release()
 
 
-def processor(
+def core_of(
     config: FlowControlConfig | None = None, *, pods: Sequence[Pod] = (), slots: int = 1
-) -> tuple[ShardProcessor, StaticPodLocator]:
+) -> tuple[Core, StaticPodLocator]:
     locator = StaticPodLocator(pods)
-    core = ShardProcessor(config or FlowControlConfig(), locator=locator, detector=ConcurrencyDetector(slots))
-    core.hears = frozenset()
-    return core, locator
+    return Core(config, locator=locator, detector=ConcurrencyDetector(slots)), locator
 
 
 def test_e12_a_flow_with_a_request_or_a_ticket_is_never_collected() -> None:
     """However many ids pass by at a full registry, what waits or is out keeps its flow, and is served from it."""
-    core, locator = processor(FlowControlConfig(max_flows=3))
-    item = core.submit(Request("waits"), 0.0)
-    assert isinstance(item, Item)
+    core, locator = core_of(FlowControlConfig(max_flows=3))
+    item = core.wait(Request("waits"))
     for number in range(50):
-        other = core.submit(Request(f"passes-{number}"), 0.0)
-        assert isinstance(other, Item)
-        core.cancel(other, 0.0)
-    assert core.registry.flow_count <= 4
+        core.cancel(core.wait(Request(f"passes-{number}")))
+    assert core.stats().flows <= 4
     locator.set_pods([POD_A])
-    core.advance(1.0)
+    core.processor.advance(1.0)
     ticket = item.result
     assert isinstance(ticket, Ticket)
     for number in range(50):
-        other = core.submit(Request(f"passes-{number}"), 2.0)
-        assert isinstance(other, Item)
-        core.cancel(other, 2.0)
-    assert core.registry.bands[0].flows["waits"].uses == 1
+        core.cancel(core.wait(Request(f"passes-{number}"), 2.0), 2.0)
+    # A second request of the same flow is counted with the first one's ticket: they are one flow still.
+    again = core.wait(Request("waits"), 3.0)
+    assert core.stats().bands[0].flows <= 4
     ticket.release()
-    assert (core.registry.queued, core.pods.in_flight, core.registry.bands[0].in_flight) == (0, 0, 0)
+    core.serve_all(3.0)
+    assert isinstance(again.result, Ticket)
+    assert again.result.flow is ticket.flow
+    assert (core.stats().queued_requests, core.stats().in_flight) == (0, 0)
 
 
 class Raises:
@@ -284,7 +284,7 @@ POLICIES: list[tuple[str, PriorityBandConfig]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "band"), POLICIES, ids=[f"{kind}-{place}" for place, (kind, _) in enumerate(POLICIES)])
+@pytest.mark.parametrize(("kind", "band"), POLICIES, ids=map(str, range(len(POLICIES))))
 async def test_e13_a_policy_that_raises_is_done_without(kind: str, band: PriorityBandConfig) -> None:
     """Its band falls back to who came first; every request goes, at once, and the failure is counted by its name."""
     locator, recorder = StaticPodLocator(), Recorder()
@@ -432,8 +432,8 @@ async def test_e13_a_queue_that_raises_refuses_its_request_alone() -> None:
 
 def test_e14_one_shard_has_the_whole_capacity() -> None:
     """Limits are divided by nothing: a request as large as the limit fits."""
-    core, _ = processor(FlowControlConfig(bands=[PriorityBandConfig(0, max_bytes=1_000)]))
-    assert isinstance(core.submit(Request("a", byte_size=1_000), 0.0), Item)
+    core, _ = core_of(FlowControlConfig(bands=[PriorityBandConfig(0, max_bytes=1_000)]))
+    assert core.wait(Request("a", byte_size=1_000))
 
 
 async def test_e15_what_can_never_fit_is_told_so() -> None:
@@ -572,110 +572,131 @@ def test_c6_bounded_by_default_in_count_bytes_and_time() -> None:
     assert math.isfinite(config.max_flows * config.max_bands)
 
 
-def test_c7_ids_that_change_with_every_request_leave_bounded_memory() -> None:
-    """A hundred thousand flow ids, some of them queued, leave no more flows and lanes than their bounds."""
+class Unkeyed:
+    """Each flow is a lane of its own: the worst case."""
 
-    class Unkeyed:
-        """Each flow is a lane of its own: the worst case."""
+    def locate(self, metadata: Mapping[str, object]) -> Sequence[Pod]:
+        return (POD_A,)
 
-        def __init__(self) -> None:
-            self.pods: Sequence[Pod] = (POD_A,)
+    def subscribe(self, callback: object) -> object:
+        return lambda: None
 
-        def locate(self, metadata: Mapping[str, object]) -> Sequence[Pod]:
-            return self.pods
 
-        def subscribe(self, callback: object) -> object:
-            return lambda: None
-
-    core = ShardProcessor(FlowControlConfig(max_flows=500), locator=Unkeyed(), detector=ConcurrencyDetector(4))
-    core.hears = frozenset()
-    for number in range(100_000):
+@pytest.mark.parametrize(("locator", "ids"), [(StaticPodLocator([POD_A]), 100_000), (Unkeyed(), 20_000)])
+def test_c7_ids_that_change_with_every_request_leave_bounded_memory(locator: PodLocator, ids: int) -> None:
+    """However many flow ids pass by, at once or through the queue, flows and lanes stay within their bounds."""
+    core = Core(FlowControlConfig(max_flows=500), locator=locator, detector=ConcurrencyDetector(4))
+    for number in range(ids):
         result = core.submit(Request(f"id-{number}", number % 3), float(number))
         assert isinstance(result, Ticket)
         result.release()
-    assert core.registry.flow_count <= 500 + 3
-    assert len(core.lanes) <= 2_000
-    assert len(core.pods) == 1
+    assert core.stats().flows <= 500 + 3
+    assert core.lanes <= 2_000
+    assert core.pods == 1
     # And again where each of them waits, and is cancelled.
     holders = [core.submit(Request("holder"), 100_000.0) for _ in range(4)]
-    for number in range(20_000):
-        item = core.submit(Request(f"waiting-{number}", number % 3, ttl=30.0), 100_000.0)
-        assert isinstance(item, Item)
-        core.cancel(item, 100_000.0)
-    assert core.registry.flow_count <= 500 + 3
-    assert len(core.lanes) <= 2_000
-    assert len(core.deadlines) <= 200
+    for number in range(ids // 5):
+        core.cancel(core.wait(Request(f"waiting-{number}", number % 3, ttl=30.0), 100_000.0), 100_000.0)
+    assert core.stats().flows <= 500 + 3
+    assert core.lanes <= 2_000
+    assert core.deadlines <= 200
     for holder in holders:
         assert isinstance(holder, Ticket)
         holder.release()
-    assert (core.pods.in_flight, core.registry.queued) == (0, 0)
+    assert (core.stats().queued_requests, core.stats().in_flight) == (0, 0)
 
 
 def test_c7_priorities_that_change_with_every_request_leave_bounded_memory() -> None:
     """Clients may choose priorities too: bands beyond the bound go as they come, and what waits is still served."""
     config = FlowControlConfig(bands=[PriorityBandConfig(1_000_000)], max_bands=5)
-    core, locator = processor(config)
-    waiting = [core.submit(Request("a", priority), 0.0) for priority in (1_000_000, -5)]
+    core, locator = core_of(config)
+    for priority in (1_000_000, -5):
+        core.wait(Request("a", priority))
     for number in range(2_000):
-        item = core.submit(Request("a", number), 0.0)
-        assert isinstance(item, Item)
-        core.cancel(item, 0.0)
-    assert len(core.registry.bands) <= 5
+        core.cancel(core.wait(Request("a", number)))
+    assert len(core.stats().bands) <= 5
     locator.set_pods([POD_A])
-    for item in waiting:
-        core.advance(1.0)
-        assert isinstance(item, Item)
-        assert isinstance(item.result, Ticket)
-        item.result.release()
-    assert (core.pods.in_flight, core.registry.queued) == (0, 0)
+    core.serve_all()
+    assert (core.stats().queued_requests, core.stats().in_flight) == (0, 0)
+
+
+def test_c7_idle_flows_make_room_for_new_ids() -> None:
+    """At the bound the longest idle flow goes, so new ids have flows, and turns, of their own."""
+    core, locator = core_of(FlowControlConfig(max_flows=2), pods=[POD_A])
+    for name in ("old-1", "old-2", "old-3"):
+        ticket = core.submit(Request(name))
+        assert isinstance(ticket, Ticket)
+        ticket.release()
+    assert core.stats().flows == 2
+    locator.set_pods([])
+    items = [core.wait(Request(name)) for name in ("c", "c", "d", "d")]
+    assert core.stats().flows == 2
+    locator.set_pods([POD_A])
+    for served in (0, 2, 1, 3):  # by turns: they do not share the overflow flow
+        core.processor.advance(0.0)
+        ticket = items[served].result
+        assert isinstance(ticket, Ticket)
+        ticket.release()
+    assert core.stats().in_flight == 0
 
 
 def test_c7_ids_beyond_the_bound_share_one_flow() -> None:
     """When no flow is idle, new ids share the band's overflow flow: they are served, and cost no more memory."""
-    core, locator = processor(FlowControlConfig(max_flows=10))
-    items = [core.submit(Request(f"id-{number}"), 0.0) for number in range(1_000)]
-    assert core.registry.flow_count == 11
+    core, locator = core_of(FlowControlConfig(max_flows=10))
+    items = [core.wait(Request(f"id-{number}")) for number in range(1_000)]
+    assert core.stats().flows == 11
     locator.set_pods([POD_A])
-    while core.registry.queued:
-        core.advance(1.0)
-        finished, core.finished = core.finished, []
-        for item in finished:
-            assert isinstance(item.result, Ticket)
-            item.result.release()
-    assert all(isinstance(item, Item) and isinstance(item.result, Ticket) for item in items)
-    assert core.pods.in_flight == 0
+    core.serve_all()
+    assert all(isinstance(item.result, Ticket) for item in items)
+    assert core.stats().in_flight == 0
 
 
 def test_c7_requests_that_left_are_not_held() -> None:
     """Whoever is done is garbage: neither deadlines, lanes, queues nor fairness hold a request that left."""
-    core, locator = processor(FlowControlConfig(bands=[PriorityBandConfig(0, max_requests=None)], default_ttl=1e6))
 
     class Counted(Request):
         __slots__ = ("__weakref__",)
 
-    import weakref
-
+    core, locator = core_of(FlowControlConfig(bands=[PriorityBandConfig(0, max_requests=None)], default_ttl=1e6))
     alive: weakref.WeakSet[Counted] = weakref.WeakSet()
-    for round_ in range(3):
+
+    def submit(number: int) -> None:
+        request = Counted(f"flow-{number % 7}", number % 2, ttl=1e6 if number % 3 else None)
+        alive.add(request)
+        item = core.wait(request)
+        if number % 2:
+            core.cancel(item)
+
+    for _ in range(3):
         for number in range(300):
-            request = Counted(f"flow-{number % 7}", number % 2, ttl=1e6 if number % 3 else None)
-            alive.add(request)
-            item = core.submit(request, float(round_))
-            assert isinstance(item, Item)
-            if number % 2:
-                core.cancel(item, float(round_))
+            submit(number)
         locator.set_pods([POD_A])
-        while core.registry.queued:
-            core.advance(float(round_))
-            finished, core.finished = core.finished, []
-            for item in finished:
-                assert isinstance(item.result, Ticket)
-                item.result.release()
-        finished = []
+        core.serve_all()
         locator.set_pods([])
-    del item, request
     gc.collect()
     assert len(alive) == 0
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("pods", [1, 3])
+def test_c7_thousands_of_requests_leave_nothing_in_the_indexes(pods: int, waits: bool) -> None:
+    """After any number of requests, at once or through the queue, the core holds as many objects as before them."""
+    core, _ = core_of(pods=[POD_A, POD_B, POD_C][:pods], slots=2)
+
+    def serve(requests: int) -> int:
+        for number in range(requests):
+            tickets = [core.submit(Request("a", number % 3)) for _ in range(2 * pods if waits else 1)]
+            if waits:
+                core.wait(Request("a", number % 3))
+            for ticket in tickets:
+                assert isinstance(ticket, Ticket)
+                ticket.release()
+            core.serve_all()
+        gc.collect()
+        return len(gc.get_objects())
+
+    before = serve(100)
+    assert serve(2_000) - before < 100
 
 
 async def test_c11_shedding_is_explicit() -> None:
@@ -709,9 +730,7 @@ async def test_c15_full_pods_hold_back_only_those_who_need_them() -> None:
 
 async def test_limits_bound_the_backlog_alone() -> None:
     """A limit of 0 still admits at once what a pod has room for; only what would wait is refused."""
-    config = FlowControlConfig(
-        bands=[PriorityBandConfig(0, max_requests=0, max_bytes=0)], max_requests=0, max_bytes=0
-    )
+    config = FlowControlConfig(bands=[PriorityBandConfig(0, max_requests=0, max_bytes=0)], max_requests=0, max_bytes=0)
     async with FlowController(config, locator=StaticPodLocator([POD_A]), detector=ConcurrencyDetector(2)) as controller:
         tickets = [await controller.enqueue_and_wait(Request("a", byte_size=5)) for _ in range(2)]
         assert await rejection(controller, Request("a")) is QueueOutcome.REJECTED_CAPACITY
@@ -747,7 +766,7 @@ async def test_a_lane_of_one_flow_and_a_lane_of_ten_share_a_pod_one_to_ten() -> 
         assert share["one"] == pytest.approx(20, abs=1)
         assert all(share[f"ten-{flow}"] == pytest.approx(20, abs=1) for flow in range(10))
         turns = [place for place, flow in enumerate(order) if flow == "one"]
-        assert max(later - earlier for earlier, later in zip(turns, turns[1:], strict=False)) <= 12
+        assert max(later - earlier for earlier, later in itertools.pairwise(turns)) <= 12
         tasks.cancel_scope.cancel()
 
 
@@ -831,5 +850,3 @@ async def test_a_usage_limit_holds_lower_bands_back_and_lets_them_go_again() -> 
         assert low.ticket is not None
         await callers.finish()
         assert_idle(controller)
-
-

@@ -1,0 +1,67 @@
+# `make check` runs what CI runs. Everything is installed into VENV, which is made on first use.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# --verifytypes looks at the first python on the PATH, and at no option.
+ON_PATH := PATH="$(abspath $(BIN)):$$PATH"
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# A change of pyproject.toml installs again. `to-run` has what the demo and the tests need, `to-develop` all the rest.
+TO_RUN := $(VENV)/.installed-to-run
+TO_DEVELOP := $(VENV)/.installed-to-develop
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test lint types docs examples bench bench-quick check clean
+
+help:
+	@echo "make demo         install into $(VENV), and watch a pool scale from zero"
+	@echo "make test         install into $(VENV), and run the tests under branch coverage"
+	@echo "make check        run what CI runs: lint, types, docs, examples, test"
+	@echo "make bench        run the benchmarks (bench-quick: a short run)"
+	@echo "make clean        remove what these commands made"
+
+demo: $(TO_RUN)
+	$(BIN)/python -m examples.demo
+
+# The gate prints coverage before pytest's own summary, and fails the run if anything is uncovered.
+test: $(TO_RUN)
+	$(BIN)/python -m coverage run -m pytest -p tests.coverage_gate
+
+lint: $(TO_DEVELOP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(TO_DEVELOP)
+	$(BIN)/mypy --strict src tests/typing
+	$(ON_PATH) basedpyright
+	$(ON_PATH) basedpyright --verifytypes flowgate --ignoreexternal
+
+docs: $(TO_DEVELOP)
+	$(BIN)/python -m sphinx -n -W --keep-going -E -q -b html docs docs/_build/html
+
+examples: $(TO_RUN)
+	$(BIN)/python examples/quickstart/quickstart.py
+	$(BIN)/python -m examples.demo
+
+bench: $(TO_RUN)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(TO_RUN)
+	$(BIN)/python -m benchmarks --quick
+
+check: lint types docs examples test
+
+clean:
+	rm -rf $(VENV) build dist docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(TO_RUN): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("flowgate needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable '.[demo,test]'
+	@touch $@
+
+$(TO_DEVELOP): $(TO_RUN)
+	$(PIP_INSTALL) --editable '.[demo,docs,lint,test]'
+	@touch $@
