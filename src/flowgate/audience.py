@@ -65,7 +65,7 @@ class Audience:
         self._listeners: dict[type, list[tuple[object, Callable[[Any], object]]]] = {}
         for observer in observers:
             self._add(observer)
-        self.hears = frozenset(self._listeners)
+        self.hears: frozenset[type] = frozenset(self._listeners)
 
     def _add(self, observer: object) -> None:
         found = False

@@ -34,7 +34,7 @@ class Ceilings:
         self._table = table
         self._on_failure = on_failure
         self._by_priority: dict[int, float] = {}
-        self.is_static = policy is None
+        self.is_static: bool = policy is None
         """Whether every ceiling is 1.0 at all times."""
 
     def of(self, priority: int) -> float:

@@ -32,8 +32,8 @@ class Deadlines:
     __slots__ = ("_cells", "_serial", "_void", "default_ttl", "no_pods_ttl")
 
     def __init__(self, default_ttl: float, no_pods_ttl: float) -> None:
-        self.default_ttl = default_ttl
-        self.no_pods_ttl = no_pods_ttl
+        self.default_ttl: float = default_ttl
+        self.no_pods_ttl: float = no_pods_ttl
         self._cells: list[_Cell] = []
         self._void = 0
         self._serial = 0

@@ -35,7 +35,7 @@ class Candidates:
     __slots__ = ("_cursor", "_entries", "_epoch", "_heap", "_open", "_table", "pods")
 
     def __init__(self, pods: tuple[PodState, ...], table: PodTable) -> None:
-        self.pods = pods
+        self.pods: tuple[PodState, ...] = pods
         self._table = table
         # The entry of each open pod; others in the heap are void, and go when they surface or outnumber these.
         self._entries: dict[PodState, _Entry | None] = dict.fromkeys(pods)

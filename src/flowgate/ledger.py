@@ -45,7 +45,7 @@ class Ledger:
         self.hears: frozenset[type] = _EVENTS
         self.finished: list[Item] = []
         self.failures: Counter[tuple[str, str]] = Counter()
-        self.now = 0.0
+        self.now: float = 0.0
 
     def enqueued(self, item: Item, lane: Lane) -> None:
         """Note that an item was committed to its queue."""

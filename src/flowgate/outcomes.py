@@ -1,6 +1,7 @@
 """How a request's stay ends: exactly one outcome for each submitted request."""
 
 import enum
+from typing import TYPE_CHECKING
 
 __all__ = ["QueueOutcome"]
 
@@ -37,8 +38,9 @@ class QueueOutcome(enum.Enum):
     EVICTED_SHUTDOWN = "evicted_shutdown"
     """It was waiting when the controller closed."""
 
-    # Enum's own __hash__ is a Python function, and outcomes are counted once for each request.
-    __hash__ = object.__hash__
+    if not TYPE_CHECKING:
+        # Enum's own is a Python function, and outcomes are counted for each request.
+        __hash__ = object.__hash__
 
     @property
     def is_rejected(self) -> bool:

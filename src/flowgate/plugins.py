@@ -55,18 +55,18 @@ class Watched:
         on_failure: FailureSink,
         poll_interval: float,
     ) -> None:
-        self.kind = kind
-        self.plugin = plugin
-        self.poll_interval = poll_interval
-        self.epoch = 0
-        self.has_failed = False
-        self.due = math.inf
+        self.kind: str = kind
+        self.plugin: object = plugin
+        self.poll_interval: float = poll_interval
+        self.epoch: int = 0
+        self.has_failed: bool = False
+        self.due: float = math.inf
         self._poll_at = math.inf
         self.unsubscribe: Callable[[], object] | None = None
         self._clock = clock
         self._on_failure = on_failure
         self._next_change: Callable[[], float | None] | None = getattr(plugin, "next_change", None)
-        self.is_silent = self._next_change is None and getattr(plugin, "subscribe", None) is None
+        self.is_silent: bool = self._next_change is None and getattr(plugin, "subscribe", None) is None
 
     def bind(self) -> None:
         """Bind the plug-in to the clock, if it wants one."""

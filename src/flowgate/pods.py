@@ -89,16 +89,16 @@ class PodTable:
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
-        self.watch = watch
+        self.watch: Watched = watch
         self._states: dict[Pod, PodState] = {}
         self._charges = 0
         self._serial = 0
         self.dirty: dict[PodState, None] = {}
         self.changes: list[PodState] = []
-        self.changes_base = 0
-        self.in_flight = 0
-        self.overcommitted = 0
-        self.reads = 0
+        self.changes_base: int = 0
+        self.in_flight: int = 0
+        self.overcommitted: int = 0
+        self.reads: int = 0
 
     def __len__(self) -> int:
         return len(self._states)

@@ -15,7 +15,7 @@ Steps never nest. One that is called from inside another (a plug-in that release
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, cast
 
 from flowgate.arrivals import Arrivals
 from flowgate.config import FlowControlConfig
@@ -28,6 +28,9 @@ from flowgate.pods import PodState
 from flowgate.shard import Shard
 from flowgate.stats import ControllerStats, band_stats
 from flowgate.ticket import ReleaseResult, Ticket, TicketOwner
+
+if TYPE_CHECKING:
+    from flowgate.ledger import Ledger
 
 __all__ = ["ShardProcessor"]
 
@@ -84,15 +87,16 @@ class ShardProcessor:
         clock: Callable[[], float] | None = None,
         wake: Callable[[], None] | None = None,
     ) -> None:
-        self.is_closing = False
-        self.is_stepping = False
+        self.is_closing: bool = False
+        self.is_stepping: bool = False
         self.deferred: deque[Callable[[], None]] = deque()
         self._owner = owner or _SelfOwned(self)
         self._clock = clock
         self._wake = wake
         self._lost: deque[Ticket] = deque()
-        self.shard = shard = Shard(config, locator, detector, usage_limit, self.time)
-        self.ledger = shard.ledger
+        shard = Shard(config, locator, detector, usage_limit, self.time)
+        self.shard: Shard = shard
+        self.ledger: Ledger = shard.ledger
         self._arrivals = Arrivals(shard, self._owner, self._run_pass)
         self._pass = DispatchPass(
             shard.pods,

@@ -112,12 +112,12 @@ class Registry:
     )
 
     def __init__(self, config: FlowControlConfig) -> None:
-        self.config = config
+        self.config: FlowControlConfig = config
         self.bands: SortedDict[int, Band] = SortedDict()
-        self.flow_count = 0
-        self.queued = 0
-        self.queued_bytes = 0
-        self.outcomes = dict.fromkeys(QueueOutcome, 0)
+        self.flow_count: int = 0
+        self.queued: int = 0
+        self.queued_bytes: int = 0
+        self.outcomes: dict[QueueOutcome, int] = dict.fromkeys(QueueOutcome, 0)
         self._idle_flows: OrderedDict[Flow, None] = OrderedDict()
         self._idle_bands: OrderedDict[Band, None] = OrderedDict()
         self._tracks_arrivals = False

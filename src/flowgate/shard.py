@@ -48,19 +48,19 @@ class Shard:
         usage_limit: UsageLimitPolicy | None,
         time: Callable[[], float],
     ) -> None:
-        self.config = config
-        self.must_relocate = False
-        self.must_reread = False
+        self.config: FlowControlConfig = config
+        self.must_relocate: bool = False
+        self.must_reread: bool = False
         self._planned_reads = 0
-        self.registry = Registry(config)
-        self.ledger = Ledger(self.registry)
+        self.registry: Registry = Registry(config)
+        self.ledger: Ledger = Ledger(self.registry)
         failed = self.ledger.plugin_failed
-        self.deadlines = Deadlines(config.default_ttl, config.empty_pool_ttl)
-        self.locator = Watched("locator", locator, time, failed, config.poll_interval)
-        self.detector = Watched("detector", detector, time, failed, config.poll_interval)
-        self.pods = PodTable(detector, self.detector)
-        self.groups = Groups(self.registry, time, failed, lambda: self.config.poll_interval)
-        self.lanes = LaneTable(
+        self.deadlines: Deadlines = Deadlines(config.default_ttl, config.empty_pool_ttl)
+        self.locator: Watched = Watched("locator", locator, time, failed, config.poll_interval)
+        self.detector: Watched = Watched("detector", detector, time, failed, config.poll_interval)
+        self.pods: PodTable = PodTable(detector, self.detector)
+        self.groups: Groups = Groups(self.registry, time, failed, lambda: self.config.poll_interval)
+        self.lanes: LaneTable = LaneTable(
             locator,
             self.locator,
             self.pods,
@@ -69,8 +69,8 @@ class Shard:
             failed,
             self.ledger.pods_changed,
         )
-        self.ceilings = Ceilings(usage_limit, self.pods, failed)
-        self.selection = Selection(self.groups, time, failed)
+        self.ceilings: Ceilings = Ceilings(usage_limit, self.pods, failed)
+        self.selection: Selection = Selection(self.groups, time, failed)
 
     @property
     def pending(self) -> bool:

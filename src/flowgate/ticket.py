@@ -65,22 +65,22 @@ class Ticket:
         dispatched_at: float,
     ) -> None:
         self._owner = owner
-        self.request = request
+        self.request: FlowControlRequest = request
         """The request, as submitted."""
-        self.queue_wait = queue_wait
+        self.queue_wait: float = queue_wait
         """Seconds from arrival to dispatch."""
-        self.dispatched_at = dispatched_at
+        self.dispatched_at: float = dispatched_at
         """Seconds of the controller's clock."""
-        self.is_released = False
+        self.is_released: bool = False
         """Whether the slot was given back."""
         # The rest is the engine's: whom the ticket counts for, and the charge that `PodTable` writes.
-        self.flow = flow
-        self.spare = spare
+        self.flow: Flow | None = flow
+        self.spare: tuple[PodState, ...] = spare
         self.first: PodState | None = None
         self.state: PodState | None = None
-        self.number = 0
-        self.charged_at = dispatched_at
-        self.is_overcommitted = False
+        self.number: int = 0
+        self.charged_at: float = dispatched_at
+        self.is_overcommitted: bool = False
 
     @property
     def request_id(self) -> str:

@@ -111,8 +111,8 @@ def pod(name: str) -> Pod:
 class Engine:
     """A `ShardProcessor`, its shell, and the model.
 
-    The model's own state: what waits (in order of arrival), which tickets live and on which pod, when each selection last
-    went from pods to no pods or back, and how often everything happened.
+    The model's own state: what waits (in order of arrival), which tickets live and on which pod, when each selection
+    last went from pods to no pods or back, and how often everything happened.
     """
 
     def __init__(self, config: FlowControlConfig, *, keyed: bool = True, holdback: bool = False, room: int = 2) -> None:
@@ -279,7 +279,8 @@ class Engine:
             return dict.fromkeys(priorities, 1.0)
         named = {one for asked in self.waiting for one in self.candidates(asked)}
         values = [min(1.0, self.saturation(one)) for one in named]
-        return dict(zip(priorities, self.limit.ceilings(sum(values) / len(values) if values else 1.0, priorities)))
+        saturation = sum(values) / len(values) if values else 1.0
+        return dict(zip(priorities, self.limit.ceilings(saturation, priorities), strict=True))
 
     def due(self, asked: Asked) -> float:
         """When a waiting request must leave."""

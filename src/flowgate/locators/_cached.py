@@ -9,10 +9,10 @@ from typing import Self
 
 import attrs
 
-from flowgate.contracts import ChangeCallback, Pod, PodLocator
+from flowgate.contracts import Pod, PodLocator
 from flowgate.locators._announcer import Announcer
 from flowgate.locators._checks import check_seconds
-from flowgate.locators._inner import InnerLocator
+from flowgate.locators._inner import InnerLocator, NextChange, Subscribe
 
 __all__ = ["CachedPodLocator"]
 
@@ -66,8 +66,8 @@ class CachedPodLocator:
         self._expiry: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._inner_change = math.inf
         self._announcer = Announcer()
-        self.subscribe: Callable[[ChangeCallback], Callable[[], None]] | None = None
-        self.next_change: Callable[[], float | None] | None = self._next_expiry
+        self.subscribe: Subscribe | None = None
+        self.next_change: NextChange | None = self._next_expiry
         if self._inner.subscribe:
             self._inner.subscribe(self._changed)
             self.subscribe = self._announcer.subscribe

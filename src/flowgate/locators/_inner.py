@@ -6,7 +6,12 @@ from typing import Any, cast
 
 from flowgate.contracts import ChangeCallback, PodLocator
 
-__all__ = ["InnerLocator"]
+__all__ = ["Bind", "InnerLocator", "NextChange", "SelectionKey", "Subscribe"]
+
+SelectionKey = Callable[[Mapping[str, object]], Hashable]
+Subscribe = Callable[[ChangeCallback], Callable[[], None]]
+Bind = Callable[[Callable[[], float]], None]
+NextChange = Callable[[], float | None]
 
 
 class InnerLocator:
@@ -19,10 +24,10 @@ class InnerLocator:
         TypeError: The locator has no `locate`.
     """
 
-    selection_key: Callable[[Mapping[str, object]], Hashable] | None
-    subscribe: Callable[[ChangeCallback], Callable[[], None]] | None
-    bind: Callable[[Callable[[], float]], None] | None
-    next_change: Callable[[], float | None] | None
+    selection_key: SelectionKey | None
+    subscribe: Subscribe | None
+    bind: Bind | None
+    next_change: NextChange | None
 
     def __init__(self, locator: PodLocator) -> None:
         if not callable(getattr(locator, "locate", None)):

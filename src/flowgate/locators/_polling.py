@@ -62,7 +62,7 @@ class PollingPodLocator:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._answered_at: float | None = None
         self._is_failing = False
-        self.failures = 0
+        self.failures: int = 0
         """Calls of the source that failed."""
 
     def __repr__(self) -> str:

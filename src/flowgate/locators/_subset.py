@@ -10,7 +10,7 @@ from typing import Literal, Self
 from flowgate.contracts import Pod, PodLocator
 from flowgate.locators._hints import Member, Selection, parse_hint
 from flowgate.locators._index import PodIndex
-from flowgate.locators._inner import InnerLocator
+from flowgate.locators._inner import Bind, InnerLocator, NextChange, SelectionKey, Subscribe
 
 __all__ = ["SubsetPodLocator"]
 
@@ -55,12 +55,13 @@ class SubsetPodLocator:
         self._inner = InnerLocator(locator)
         self._is_empty_all = empty_hint == "all"
         self._indexes: OrderedDict[Hashable, PodIndex] = OrderedDict()
-        self.malformed = 0
+        self.malformed: int = 0
         """Hints read that were malformed: at arrivals, and again whenever their candidates are resolved."""
-        self.selection_key = self._selection_key if self._inner.selection_key else None
-        self.subscribe = self._inner.subscribe
-        self.bind = self._inner.bind
-        self.next_change = self._inner.next_change
+        inner = self._inner
+        self.selection_key: SelectionKey | None = self._selection_key if inner.selection_key else None
+        self.subscribe: Subscribe | None = inner.subscribe
+        self.bind: Bind | None = inner.bind
+        self.next_change: NextChange | None = inner.next_change
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._inner.locator!r}, empty_hint={'all' if self._is_empty_all else 'none'!r})"
