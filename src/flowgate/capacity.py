@@ -98,8 +98,7 @@ def _victims(registry: Registry, band: Band, byte_size: int) -> list[Item] | Non
 
 
 def _displaceable(registry: Registry, band: Band) -> Iterable[Item]:
-    for priority, lower in registry.bands.items():
-        if priority >= band.priority:
-            return
+    for priority in registry.bands.irange(maximum=band.priority, inclusive=(True, False)):
+        lower = registry.bands[priority]
         if lower.config.displace and lower.arrivals:
             yield from reversed(lower.arrivals)

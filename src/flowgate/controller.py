@@ -57,6 +57,7 @@ class FlowController:
         _check("detector", detector, SaturationDetector)
         if usage_limit is not None:
             _check("usage_limit", usage_limit, UsageLimitPolicy)
+        self._loop: EventLoop | None = None  # plug-ins may look at their clock as soon as they are bound
         self._processor = ShardProcessor(
             config,
             locator=locator,
@@ -70,7 +71,6 @@ class FlowController:
         self._processor.ledger.hears = self._audience.hears
         self._plugins = (locator, detector)
         self._entered = AsyncExitStack()
-        self._loop: EventLoop | None = None
         self._thread = 0
         self._is_settling = False
         self._is_planned = False
@@ -264,8 +264,8 @@ class FlowController:
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the slot of a collected ticket back, in the next turn; safe in any thread, at any point."""
         self._processor.lose(ticket)
-        if self._loop is not None:
-            self._loop.threadsafe(self._turn)
+        assert self._loop is not None  # noqa: S101 - or there would be no ticket
+        self._loop.threadsafe(self._turn)
 
     # -- after each step
 
@@ -346,8 +346,8 @@ class Admitted:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ticket is not None:
-            self._ticket.__exit__(kind, error, trace)
+        assert self._ticket is not None  # noqa: S101 - it was entered
+        self._ticket.__exit__(kind, error, trace)
 
 
 def _check(name: str, value: object, contract: type) -> None:

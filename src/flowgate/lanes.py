@@ -241,7 +241,8 @@ class Lane:
                     assert isinstance(item, Item)  # noqa: S101 - the engine put it there
                     yield item
 
-    def any_flow(self) -> FlowQueue | None:
-        """Return a flow that waits here, in the highest band; None when nobody waits."""
+    def any_flow(self) -> FlowQueue:
+        """Return a flow of a lane in which requests wait, in the highest band."""
         group = self.top()
-        return None if group is None else next(iter(group.flows.values()))
+        assert group is not None  # noqa: S101 - somebody waits
+        return next(iter(group.flows.values()))

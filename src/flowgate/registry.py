@@ -166,8 +166,8 @@ class Registry:
         """Put what waits, sorted by arrival, into the bands' lists."""
         for item in items:
             arrivals = item.queue.flow.band.arrivals
-            if arrivals is not None:
-                arrivals[item] = None
+            assert arrivals is not None  # noqa: S101 - configure() has made them
+            arrivals[item] = None
 
     @property
     def tracks_arrivals(self) -> bool:
@@ -210,8 +210,6 @@ class Registry:
         self.flow_count -= len(band.flows) + (band.overflow is not None)
 
     def _note_band(self, band: Band) -> None:
-        if band.is_listed:
-            return
         if band.queued or band.in_flight:
             self._idle_bands.pop(band, None)
         elif band.is_retired:

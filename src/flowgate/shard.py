@@ -142,11 +142,9 @@ class Shard:
             self.detector.plan()
 
     def resolve(self, lane: Lane) -> None:
-        """Resolve a lane's candidates again; in the lane of one flow, for the request whose turn it is."""
-        flow = lane.any_flow()
-        if flow is not None:
-            first = () if lane.is_keyed else (self.selection.item(flow),)
-            self.lanes.resolve_waiting(lane, chain(first, lane.items()), self.ledger.now)
+        """Resolve the candidates of a lane that waits; in the lane of one flow, for the request whose turn it is."""
+        first = () if lane.is_keyed else (self.selection.item(lane.any_flow()),)
+        self.lanes.resolve_waiting(lane, chain(first, lane.items()), self.ledger.now)
 
     def locator_changed(self, pods: Sequence[Pod] | None) -> None:
         """Note that the locator announced a change: of these pods' records, or of anything."""

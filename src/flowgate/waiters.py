@@ -275,8 +275,7 @@ class _TrioLoop:
 
     def leave_line(self, waiter: _TrioWaiter) -> None:
         """Take a granted caller that will never resume out of the line."""
-        if waiter in self._line:
-            self._line.remove(waiter)
+        self._line.remove(waiter)
         self._early.pop(waiter, None)
         self._call_next()
 
