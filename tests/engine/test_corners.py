@@ -436,3 +436,81 @@ def test_edf_falls_back_to_arrival_order_where_it_fails() -> None:
     settle(core)
     assert isinstance(items[0].result, Ticket)
     finish(core, items)
+
+
+def test_a_large_lane_comes_and_goes_and_is_forgotten_with_the_idle_longest() -> None:
+    """Lanes of many pods stay known to them between waits, and leave nothing behind once they are forgotten."""
+    pods = [Pod(f"p{number:02}", f"10.0.0.{number}", 80) for number in range(1, 31)]
+    locator = ByName(*pods)
+    core = processor(locator, max_requests=None)
+    held = [core.submit(Request("a"), 0.0) for _ in pods]
+    for _ in range(2):
+        core.cancel(wait(core), 0.0)
+    assert all(len(core.shard.pods.see(pod).lanes) == 1 for pod in pods)
+    others = [wait(core, metadata={"at": f"nowhere {number}"}) for number in range(1_030)]
+    for item in others:
+        core.cancel(item, 0.0)
+    core.cancel(wait(core, metadata={"at": "elsewhere"}), 0.0)
+    assert all(not core.shard.pods.see(pod).lanes for pod in pods)
+    finish(core, held)
+
+
+def test_lower_bands_of_other_lanes_are_no_rivals() -> None:
+    """The highest band that waits for the pod goes, in whichever lane and order the lanes came."""
+    locator = ByName(POD)
+    config = FlowControlConfig(default_ttl=math.inf)
+    core = ShardProcessor(config, locator=locator, detector=ConcurrencyDetector(1))
+    held = core.submit(Request("a"), 0.0)
+    assert isinstance(held, Ticket)
+    low, high, lowest = (wait(core, priority=p, metadata={"at": f"a{p}"}) for p in (0, 1, -1))
+    held.release()
+    settle(core)
+    assert [item.result is None for item in (low, high, lowest)] == [True, False, True]
+    finish(core, [high, low, lowest])
+
+
+def test_a_pod_that_changes_while_the_pass_looks_at_others_is_looked_at_again() -> None:
+    """What was read of a pod is not believed any more when the locator tells of newer metrics in the same pass."""
+
+    class Fresher(Keyless):
+        """Each answer tells of newer metrics, and of fuller pods."""
+
+        answers = 0
+
+        def locate(self, metadata: Mapping[str, object]) -> Sequence[Pod]:
+            self.answers += 1
+            metrics = PodMetrics(self.answers, 0, 0.0, updated_at=float(self.answers))
+            return [Pod(pod.name, pod.address, pod.port, metrics=metrics) for pod in super().locate(metadata)]
+
+    class ByWaiting:
+        def saturation(self, pod: Pod, load: PodLoad) -> float:
+            assert pod.metrics is not None
+            return pod.metrics.waiting / 1_000 + load.in_flight / 4
+
+        def subscribe(self, callback: object) -> Any:
+            return lambda: None
+
+    locator = Fresher()
+    core = processor(locator, ByWaiting())
+    items = [wait(core, flow, metadata={"at": at}) for flow, at in zip("wwxxyyzz", "abbaabba", strict=True)]
+    locator.pods = (POD, Pod("b", "10.0.0.2", 80))
+    locator.announce()
+    settle(core)
+    assert core.stats().in_flight == 8
+    finish(core, items)
+
+
+def test_a_view_of_a_flow_tells_its_bytes_and_both_ends() -> None:
+    """What a fairness policy may look at is there."""
+    core = processor(StaticPodLocator())
+    first, last = wait(core, byte_size=3), wait(core, byte_size=4)
+    view = first.queue
+    assert (view.byte_size, view.head, view.tail, len(view)) == (7, first, last, 2)
+    core.close(0.0)
+
+
+def test_records_of_pods_refuse_what_is_no_number_and_take_brackets_off() -> None:
+    """An address has one form, and metrics are numbers."""
+    assert Pod("a", "[fd00::1]", 80) == Pod("a", "fd00::1", 80)
+    with pytest.raises(TypeError, match="updated_at must be a number, not 'now'"):
+        PodMetrics(0, 0, 0.0, updated_at="now")  # type: ignore[arg-type]
