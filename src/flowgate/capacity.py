@@ -32,9 +32,9 @@ def judge(
     limit = _size_limit(registry, band)
     if byte_size > limit:
         return (QueueOutcome.REJECTED_TOO_LARGE, f"its {byte_size} bytes exceed the limit of {limit}"), ()
-    shortage = _band_shortage(band, byte_size)
+    shortage = _shortage(band, byte_size)
     if shortage is None:
-        shortage = _global_shortage(registry, byte_size)
+        shortage = _shortage(registry, byte_size)
         if shortage is None:
             return None, ()
         displaced = _victims(registry, band, byte_size)
@@ -52,29 +52,19 @@ def _limit(value: int | None) -> float:
     return math.inf if value is None else value
 
 
-def _band_shortage(band: Band, byte_size: int) -> str | None:
-    """Say in words which limit of its band a request of this size would exceed; None when it fits."""
-    config = band.config
-    if config.max_requests is not None and band.queued >= config.max_requests:
-        return f"band {band.priority} holds {band.queued} of {config.max_requests} requests"
-    if config.max_bytes is not None and band.queued_bytes + byte_size > config.max_bytes:
-        return (
-            f"band {band.priority} holds {band.queued_bytes} of {config.max_bytes} bytes "
-            f"and {byte_size} more do not fit"
-        )
+def _shortage(holder: Band | Registry, byte_size: int) -> str | None:
+    """Say in words which limit of a band, or of the controller, a request would exceed; None when it fits."""
+    config = holder.config
+    if config.max_requests is not None and holder.queued >= config.max_requests:
+        return f"{_name(holder)} holds {holder.queued} of {config.max_requests} requests"
+    if config.max_bytes is not None and holder.queued_bytes + byte_size > config.max_bytes:
+        holds = f"{_name(holder)} holds {holder.queued_bytes} of {config.max_bytes} bytes"
+        return f"{holds} and {byte_size} more do not fit"
     return None
 
 
-def _global_shortage(registry: Registry, byte_size: int) -> str | None:
-    """Say in words which limit of the controller a request of this size would exceed; None when it fits."""
-    config = registry.config
-    if config.max_requests is not None and registry.queued >= config.max_requests:
-        return f"the controller holds {registry.queued} of {config.max_requests} requests"
-    if config.max_bytes is not None and registry.queued_bytes + byte_size > config.max_bytes:
-        return (
-            f"the controller holds {registry.queued_bytes} of {config.max_bytes} bytes and {byte_size} more do not fit"
-        )
-    return None
+def _name(holder: Band | Registry) -> str:
+    return f"band {holder.priority}" if isinstance(holder, Band) else "the controller"
 
 
 def _victims(registry: Registry, band: Band, byte_size: int) -> list[Item] | None:
