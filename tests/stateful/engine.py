@@ -134,6 +134,7 @@ class Engine:
         self.rebudgeted_at = 0.0
         self.most_flows = config.max_flows
         self.failures: list[PluginFailed] = []
+        self.before: dict[object, Counter[QueueOutcome]] = {}
 
     # -- what a test may do
 
@@ -479,6 +480,11 @@ class Engine:
             assert (band.queued_requests, band.queued_bytes) == (len(mine), sum(asked.size for asked in mine))
         for item in self.waiting.values():
             assert item.outcome is None
+        for priority, record in self.processor.shard.registry.bands.items():
+            counted = Counter({outcome: count for outcome, count in record.outcomes.items() if count})
+            ended = Counter({outcome: count for (at, outcome), count in self.ended.items() if at == priority})
+            before = self.before.setdefault(record, ended - counted)  # a band may be made, or made again, in between
+            assert ended - before == counted, "a band lost or doubled an outcome"
 
     def _check_loads(self) -> None:
         stats = self.processor.stats()
