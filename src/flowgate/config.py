@@ -53,6 +53,20 @@ def _one_of(*choices: str) -> Callable[[object, "attrs.Attribute[Any]", Any], No
     return check
 
 
+def _a(kind: type) -> Callable[[object, "attrs.Attribute[Any]", Any], None]:
+    def check(_config: object, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not isinstance(value, kind):
+            raise TypeError(f"{field.name} must be a {kind.__name__}, not {value!r}")
+
+    return check
+
+
+def _only_bands(_config: object, _field: object, value: "Sequence[PriorityBandConfig]") -> None:
+    for band in value:
+        if not isinstance(band, PriorityBandConfig):
+            raise TypeError(f"bands must hold PriorityBandConfigs, not {band!r}")
+
+
 def _a_template(_config: object, _field: object, value: "PriorityBandConfig | None") -> None:
     if value is not None and not isinstance(value, PriorityBandConfig):
         raise TypeError(f"default_band must be a PriorityBandConfig or None, not {value!r}")
@@ -91,13 +105,13 @@ class PriorityBandConfig:
     """
 
     priority: int = attrs.field(validator=_any_int)
-    name: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    name: str = attrs.field(default="", validator=_a(str))
     max_requests: int | None = attrs.field(default=5_000, validator=_a_limit)
     max_bytes: int | None = attrs.field(default=1_000_000_000, validator=_a_limit)
     dispatch: IntraFlowDispatchPolicy = attrs.field(factory=Fcfs)
     fairness: InterFlowDispatchPolicy | QueueSelector = attrs.field(factory=RoundRobin)
     mode: Literal["queue", "shed"] = attrs.field(default="queue", validator=_one_of("queue", "shed"))
-    displace: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
+    displace: bool = attrs.field(default=True, validator=_a(bool))
     queue: QueueFactory | None = attrs.field(default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -117,6 +131,9 @@ class PriorityBandConfig:
 
 def _check_policies(band: PriorityBandConfig) -> None:
     dispatch: object = band.dispatch
+    for role, policy in (("dispatch", band.dispatch), ("fairness", band.fairness)):
+        if isinstance(policy, type):
+            raise TypeError(f"band {band.priority}: {role} must be an object, not the class {policy.__name__} itself")
     if not isinstance(dispatch, IntraFlowDispatchPolicy):
         raise TypeError(f"band {band.priority}: dispatch must be an IntraFlowDispatchPolicy, not {dispatch!r}")
     if not isinstance(dispatch.comparator, ItemComparator):  # plug-ins may be untyped
@@ -169,7 +186,7 @@ class FlowControlConfig:
     bands: Sequence[PriorityBandConfig] = attrs.field(
         default=(PriorityBandConfig(0),),
         converter=tuple[PriorityBandConfig, ...],
-        validator=attrs.validators.deep_iterable(attrs.validators.instance_of(PriorityBandConfig)),
+        validator=_only_bands,
     )
     default_band: PriorityBandConfig | None = attrs.field(
         default=PriorityBandConfig(0),

@@ -91,6 +91,11 @@ def _check_labels(_pod: "Pod", _field: object, value: Mapping[str, str]) -> None
         raise TypeError(f"a pod's labels must be a mapping, not {value!r}")
 
 
+def _check_metrics(_pod: "Pod", _field: object, value: PodMetrics | None) -> None:
+    if value is not None and not isinstance(value, PodMetrics):
+        raise TypeError(f"a pod's metrics must be PodMetrics or None, not {value!r}")
+
+
 def _without_brackets(address: str) -> str:
     if isinstance(address, str) and address.startswith("[") and address.endswith("]"):  # callers may be untyped
         return address[1:-1]
@@ -126,9 +131,7 @@ class Pod:
     port: int = attrs.field(validator=_check_port)
     namespace: str = attrs.field(default="default", validator=_check_text)
     labels: Mapping[str, str] = attrs.field(default=_NO_LABELS, eq=False, validator=_check_labels)
-    metrics: PodMetrics | None = attrs.field(
-        default=None, eq=False, validator=attrs.validators.optional(attrs.validators.instance_of(PodMetrics))
-    )
+    metrics: PodMetrics | None = attrs.field(default=None, eq=False, validator=_check_metrics)
 
     @property
     def endpoint(self) -> str:
