@@ -52,5 +52,5 @@ def test_a_configuration_with_a_mistake_is_refused(values: dict[str, Any], messa
 
 def test_the_metrics_of_a_pod_are_a_record() -> None:
     """Whatever else is given as metrics is refused by name."""
-    with pytest.raises(TypeError, match="a pod's metrics must be PodMetrics or None, not 0.5"):
+    with pytest.raises(TypeError, match=r"a pod's metrics must be PodMetrics or None, not 0\.5"):
         Pod("a", "10.0.0.1", 80, metrics=0.5)  # type: ignore[arg-type]
