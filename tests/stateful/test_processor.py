@@ -95,6 +95,8 @@ requests = st.builds(
 class ProcessorMachine(RuleBasedStateMachine):
     """Every kind of step, in any order, beside the model that scans everything."""
 
+    is_calm = False
+
     @initialize(config=configs(), keyed=st.booleans(), holdback=st.booleans(), room=st.sampled_from([1, 2, 3]))
     def start(self, config: FlowControlConfig, keyed: bool, holdback: bool, room: int) -> None:
         Moody.fails = False
@@ -142,6 +144,7 @@ class ProcessorMachine(RuleBasedStateMachine):
     def change_pods(self, names: set[str]) -> None:
         self.engine.set_pods(sorted(names))
 
+    @precondition(lambda self: not self.is_calm)
     @rule(fails=st.booleans())
     def change_locator(self, fails: bool) -> None:
         self.engine.fail_locator(fails)
@@ -150,11 +153,12 @@ class ProcessorMachine(RuleBasedStateMachine):
     def change_metrics(self, name: str, extra: float) -> None:
         self.engine.set_extra(name, extra)
 
+    @precondition(lambda self: not self.is_calm)
     @rule(name=st.sampled_from(PODS), fails=st.booleans())
     def change_detector(self, name: str, fails: bool) -> None:
         self.engine.fail_detector(name, fails)
 
-    @precondition(lambda self: self.engine.pool.is_keyed)
+    @precondition(lambda self: self.engine.pool.is_keyed and not self.is_calm)
     @rule(fails=st.booleans())
     def change_mood(self, fails: bool) -> None:
         Moody.fails = self.engine.is_moody = fails
@@ -165,11 +169,13 @@ class ProcessorMachine(RuleBasedStateMachine):
     def refresh(self, data: Any, subset: frozenset[str] | None) -> None:
         self.engine.refresh(data.draw(st.sampled_from(list(self.engine.waiting))), subset)
 
+    @precondition(lambda self: not self.is_calm)
     @rule(config=configs())
     def reconfigure(self, config: FlowControlConfig) -> None:
         self.engine.trusts_fairness = False
         self.engine.reconfigure(config)
 
+    @precondition(lambda self: not self.is_calm)
     @rule(often=st.integers(0, 15))
     def close(self, often: int) -> None:
         if not often:
@@ -194,5 +200,37 @@ class ProcessorMachine(RuleBasedStateMachine):
         assert self.engine.processor.stats().overcommitted == 0
 
 
-ProcessorMachine.TestCase.settings = settings(stateful_step_count=40)
+class CalmMachine(ProcessorMachine):
+    """Few pods, many who want them, and nothing that fails: here order and fairness are put to the test."""
+
+    is_calm = True
+
+    @initialize(  # type: ignore[override]
+        keyed=st.booleans(), holdback=st.booleans(), room=st.sampled_from([1, 2]), batch=st.sampled_from([1, 1_000])
+    )
+    def start(self, keyed: bool, holdback: bool, room: int, batch: int) -> None:
+        Moody.fails = False
+        limits = {"max_requests": None, "max_bytes": None}
+        config = FlowControlConfig([PriorityBandConfig(p, **limits) for p in (-1, 0, 1, 2)], max_dispatch_batch=batch)
+        self.engine = Engine(config, keyed=keyed, holdback=holdback, room=room)
+        self.engine.set_pods("ab")
+
+    @rule(flows=st.lists(st.sampled_from("xyz"), min_size=2, max_size=9), subset=st.sampled_from(SUBSETS[:3]))
+    def submit_crowd(self, flows: list[str], subset: frozenset[str] | None) -> None:
+        for flow in flows:
+            self.engine.submit(Asked(flow, subset=subset))
+
+    @precondition(lambda self: self.engine.tickets)
+    @rule(count=st.integers(2, 9))
+    def serve_some(self, count: int) -> None:
+        for _ in range(count):
+            if self.engine.tickets:
+                self.engine.release(next(iter(self.engine.tickets)))
+                self.engine.settle()
+
+
+ProcessorMachine.TestCase.settings = CalmMachine.TestCase.settings = settings(
+    max_examples=3 * settings.default.max_examples, stateful_step_count=40
+)
 test_the_processor_keeps_every_invariant = ProcessorMachine.TestCase
+test_order_and_fairness_hold_where_many_want_the_same = CalmMachine.TestCase
