@@ -14,6 +14,7 @@ from flowgate.contracts import (
     PluginFailed,
     Pod,
     PodLocator,
+    ReleaseResult,
     SaturationDetector,
 )
 from flowgate.controller import FlowController
@@ -23,7 +24,7 @@ from flowgate.plugins import Watched, plugin_name
 from flowgate.pods import PodState, PodTable
 from flowgate.requests import read_request
 from flowgate.responses import PR_1952, STANDARD, HttpResponse, ResponseTable, http_response
-from flowgate.ticket import ReleaseResult, Ticket
+from flowgate.ticket import Ticket
 
 __all__ = [
     "PR_1952",

@@ -14,12 +14,20 @@ import anyio
 
 from flowgate.audience import Audience
 from flowgate.config import FlowControlConfig
-from flowgate.contracts import Dropped, FlowControlRequest, Pod, PodLocator, SaturationDetector, UsageLimitPolicy
+from flowgate.contracts import (
+    Dropped,
+    FlowControlRequest,
+    Pod,
+    PodLocator,
+    ReleaseResult,
+    SaturationDetector,
+    UsageLimitPolicy,
+)
 from flowgate.errors import error_of
 from flowgate.items import Item
 from flowgate.processor import ShardProcessor
 from flowgate.stats import ControllerStats
-from flowgate.ticket import ReleaseResult, Ticket
+from flowgate.ticket import Ticket
 from flowgate.waiters import EventLoop, open_loop
 
 __all__ = ["FlowController"]

@@ -12,13 +12,14 @@ from flowgate.contracts import (
     PluginFailed,
     PodsChanged,
     Released,
+    ReleaseResult,
 )
 from flowgate.items import Item
 from flowgate.lanes import Lane
 from flowgate.outcomes import QueueOutcome
 from flowgate.plugins import plugin_name
 from flowgate.registry import Band, Registry
-from flowgate.ticket import ReleaseResult, Ticket
+from flowgate.ticket import Ticket
 
 __all__ = ["Event", "Ledger"]
 

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, cast
 
 from flowgate.arrivals import Arrivals
 from flowgate.config import FlowControlConfig
-from flowgate.contracts import Dropped, FlowControlRequest, Pod, PodLocator, SaturationDetector, UsageLimitPolicy
+from flowgate.contracts import (
+    Dropped,
+    FlowControlRequest,
+    Pod,
+    PodLocator,
+    ReleaseResult,
+    SaturationDetector,
+    UsageLimitPolicy,
+)
 from flowgate.dispatch import DispatchPass
 from flowgate.items import Item
 from flowgate.lanes import Group
@@ -27,7 +35,7 @@ from flowgate.outcomes import QueueOutcome
 from flowgate.pods import PodState
 from flowgate.shard import Shard
 from flowgate.stats import ControllerStats, band_stats
-from flowgate.ticket import ReleaseResult, Ticket, TicketOwner
+from flowgate.ticket import Ticket, TicketOwner
 
 if TYPE_CHECKING:
     from flowgate.ledger import Ledger

@@ -2,17 +2,16 @@
 
 import warnings
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from flowgate.contracts import FlowControlRequest, Pod
+from flowgate.contracts import FlowControlRequest, Pod, ReleaseResult
 
 if TYPE_CHECKING:
     from flowgate.pods import PodState
     from flowgate.registry import Flow
 
-__all__ = ["ReleaseResult", "Ticket", "TicketOwner"]
+__all__ = ["Ticket", "TicketOwner"]
 
-ReleaseResult = Literal["ok", "dropped", "ignored"]
 _RESULTS = ("ok", "dropped", "ignored")
 
 

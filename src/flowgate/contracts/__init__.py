@@ -34,9 +34,11 @@ from flowgate.contracts._policies import (
 from flowgate.contracts._queues import ItemComparator, QueueCapability, QueueItem, SafeQueue
 from flowgate.contracts._requests import FlowControlRequest, FlowKey
 from flowgate.contracts._saturation import SaturationDetector, UsageLimitPolicy
+from flowgate.contracts._tickets import AdmissionTicket, ReleaseResult
 
 __all__ = [
     "AdmissionController",
+    "AdmissionTicket",
     "BandView",
     "ChangeCallback",
     "ClockBound",
@@ -62,6 +64,7 @@ __all__ = [
     "QueueItem",
     "QueueSelector",
     "RankedGroup",
+    "ReleaseResult",
     "Released",
     "SafeQueue",
     "SaturationDetector",

@@ -1,11 +1,9 @@
 """The question a gateway asks: may this request go on, and to which pods."""
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from flowgate.contracts._requests import FlowControlRequest
-
-if TYPE_CHECKING:
-    from flowgate.ticket import Ticket
+from flowgate.contracts._tickets import AdmissionTicket
 
 __all__ = ["AdmissionController"]
 
@@ -18,7 +16,7 @@ class AdmissionController(Protocol):
     and answers 503 when none is left.
     """
 
-    async def admit(self, request: FlowControlRequest) -> "Ticket":
+    async def admit(self, request: FlowControlRequest) -> AdmissionTicket:
         """Wait until the request may go on.
 
         Returns:

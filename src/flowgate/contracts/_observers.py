@@ -1,15 +1,13 @@
 """What happened: one record for each event, and the observer that receives them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from flowgate.contracts._pods import Pod
 from flowgate.contracts._queues import QueueItem
 from flowgate.contracts._requests import FlowControlRequest, FlowKey
+from flowgate.contracts._tickets import AdmissionTicket
 from flowgate.outcomes import QueueOutcome
-
-if TYPE_CHECKING:
-    from flowgate.ticket import Ticket
 
 __all__ = ["Dispatched", "Dropped", "Enqueued", "Observer", "PassEnded", "PluginFailed", "PodsChanged", "Released"]
 
@@ -42,7 +40,7 @@ class Dispatched(NamedTuple):
     """Seconds from arrival to dispatch; 0.0 for a request that did not wait."""
     waited: bool
     """Whether it was queued."""
-    ticket: "Ticket"
+    ticket: AdmissionTicket
     """What its caller gets."""
 
 
@@ -72,7 +70,7 @@ class Released(NamedTuple):
 
     time: float
     """Seconds of the controller's clock."""
-    ticket: "Ticket"
+    ticket: AdmissionTicket
     """The ticket; its pod is the one it was charged to last."""
     result: str
     """``"ok"``, ``"dropped"`` or ``"ignored"``."""
