@@ -39,7 +39,6 @@ class Watched:
         "_poll_at",
         "due",
         "epoch",
-        "has_failed",
         "is_silent",
         "kind",
         "plugin",
@@ -59,7 +58,6 @@ class Watched:
         self.plugin: object = plugin
         self.poll_interval: float = poll_interval
         self.epoch: int = 0
-        self.has_failed: bool = False
         self.due: float = math.inf
         self._poll_at = math.inf
         self.unsubscribe: Callable[[], object] | None = None
@@ -89,7 +87,6 @@ class Watched:
 
     def fail(self, error: BaseException) -> None:
         """Note that it raised or answered nonsense; it is polled until it answers."""
-        self.has_failed = True
         self.poll()
         self._on_failure(self.kind, self.plugin, error)
 
@@ -101,7 +98,6 @@ class Watched:
     def expire(self) -> None:
         """End the epoch: whatever it said may be out of date. It may also have recovered."""
         self.epoch += 1
-        self.has_failed = False
         self.due = self._poll_at = math.inf
 
     def plan(self) -> None:

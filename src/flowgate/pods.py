@@ -196,7 +196,6 @@ class PodTable:
         self._charges += 1
         ticket.state = state
         ticket.number = self._charges
-        ticket.charged_at = now
         state.in_flight += 1
         state.recent[self._charges] = now
         self.touch(state)

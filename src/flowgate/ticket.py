@@ -41,7 +41,6 @@ class Ticket:
 
     __slots__ = (
         "_owner",
-        "charged_at",
         "dispatched_at",
         "first",
         "flow",
@@ -78,7 +77,6 @@ class Ticket:
         self.first: PodState | None = None
         self.state: PodState | None = None
         self.number: int = 0
-        self.charged_at: float = dispatched_at
         self.is_overcommitted: bool = False
 
     @property
