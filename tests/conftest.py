@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from trio.testing import MockClock
 
-from tests.virtual_time import VirtualTimeLoop
+from flowgate.testing._virtual_time import VirtualTimeLoop
 
 # Async tests with @given share one clock among their examples; it only ever goes on.
 _FIXTURE_PER_TEST = (HealthCheck.function_scoped_fixture,)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import virtual_time
-from tests.virtual_time import VirtualTimeLoop
+from flowgate.testing import _virtual_time as virtual_time
+from flowgate.testing._virtual_time import VirtualTimeLoop
 
 
 @pytest.mark.anyio

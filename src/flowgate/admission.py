@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 
 import anyio
 
@@ -87,7 +88,7 @@ class LegacyAdmissionController:
         """
         self._now = anyio.current_time()
         while self._lost:
-            self._pods.release(self._lost.popleft())
+            self._pods.release(self._lost.popleft(), "ignored", self._now)
         try:
             key, size, _, metadata = read_request(request)
         except Exception as error:  # a custom request may raise anything
@@ -133,9 +134,14 @@ class LegacyAdmissionController:
 
     # -- tickets report here
 
-    def release_ticket(self, ticket: Ticket, result: ReleaseResult) -> None:  # noqa: ARG002 - nobody waits to be told
+    def release_ticket(self, ticket: Ticket, result: ReleaseResult) -> None:
         """Take a ticket's charge back; `Ticket.release` calls it."""
-        self._pods.release(ticket)
+        with suppress(RuntimeError):  # outside any event loop the time of the last arrival has to do
+            self._now = anyio.current_time()
+        self._pods.release(ticket, result, self._now)
+
+    def settle_ticket(self, ticket: Ticket, cost: float) -> None:
+        """Do nothing: where nobody waits, nobody shares by cost. `Ticket.settle` calls it."""
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         """Move a ticket's charge; `Ticket.assign` calls it."""

@@ -122,7 +122,10 @@ class Arrivals:
     def _charge_idle(self, arrival: _Arrival, ticket: Ticket, flow: Flow) -> None:
         item = self._new_item(arrival, self._shard.groups.queue_for(arrival.lane, flow))
         item.result = ticket
+        self._shard.groups.price(item)
         self._shard.groups.tell_charged(item)
+        if flow.band.cost_of is not None:
+            ticket.book(item)
 
     def _enqueue(self, arrival: _Arrival) -> Item | Dropped:
         shard, band, lane = self._shard, arrival.band, arrival.lane

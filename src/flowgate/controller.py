@@ -269,6 +269,12 @@ class FlowController:
         self._processor.assign(ticket, pod, self._time())
         self._settle()
 
+    def settle_ticket(self, ticket: Ticket, cost: float) -> None:
+        """Correct what fairness charged for a ticket's request; `Ticket.settle` calls it."""
+        self._running()
+        self._processor.settle(ticket, cost, self._time())
+        self._settle()
+
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the slot of a collected ticket back, in the next turn; safe in any thread, at any point."""
         self._processor.lose(ticket)

@@ -3,6 +3,7 @@
 A policy that raises loses its state: the group does without, until a fresh one can be made and told of all flows.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from flowgate.config import QueueFactory
@@ -11,6 +12,7 @@ from flowgate.lanes import FlowQueue, Group, Lane
 from flowgate.plugins import FailureSink
 from flowgate.queues import LAST, take_key
 from flowgate.registry import Band, Flow, Registry
+from flowgate.ticket import Ticket
 
 __all__ = ["Groups"]
 
@@ -68,9 +70,25 @@ class Groups:
             queue = FlowQueue(flow, group, flow.band.config.queue_factory(flow.band.comparator))
         return queue
 
+    def price(self, item: Item) -> None:
+        """Ask the fairness policy what an item costs, if it shares by cost."""
+        band = item.queue.group.band
+        if band.cost_of is None:
+            item.cost = 1
+            return
+        try:
+            cost = band.cost_of(item)
+            if not 0 <= cost < math.inf:
+                raise ValueError(f"cost_of() must answer with a finite number of 0 or more, not {cost!r}")  # noqa: TRY301
+        except Exception as error:  # a plug-in may raise anything
+            self._fail("fairness policy", band.config.fairness, error)
+            cost = item.byte_size
+        item.cost = max(1, cost)
+
     def add(self, item: Item) -> None:
-        """Put an item into its queue, by a score taken now. Whatever a user's queue raises passes through."""
+        """Put an item into its queue, score and cost taken now. Whatever a user's queue raises passes through."""
         queue, band = item.queue, item.queue.group.band
+        self.price(item)
         item.score, error = take_key(band.ordering, item)
         if error is not None:
             self._fail("dispatch policy", band.config.dispatch, error)
@@ -121,6 +139,20 @@ class Groups:
         if group.policy is not None:
             try:
                 group.policy.charged(item.queue, item)
+            except Exception as error:  # a plug-in may raise anything
+                self.break_policy(group, error)
+
+    def settle(self, ticket: Ticket, cost: float) -> None:
+        """Correct what was charged for a ticket's request, and tell of the difference."""
+        queue, cost = ticket.queue, max(1, cost)
+        delta = cost - ticket.cost
+        if queue is None or not delta:
+            return
+        ticket.cost = cost
+        group = queue.group
+        if group.policy is not None:
+            try:
+                group.policy.settled(group.flows.get(queue.flow, queue), delta)
             except Exception as error:  # a plug-in may raise anything
                 self.break_policy(group, error)
 

@@ -29,6 +29,7 @@ class Item:
         states_ttl: Whether that TTL is its own.
         score: The dispatch policy's key, taken once.
         queue: Where it waits; the last place once it left.
+        cost: What its fairness policy charges for it, taken once.
         waiter: Whatever the shell parks its caller with.
         result: What became of it; None while it waits.
         timer: Its cell among the deadlines, if it has one.
@@ -43,6 +44,7 @@ class Item:
     states_ttl: bool
     queue: "FlowQueue"
     score: object = None
+    cost: float = 1
     waiter: object = None
     result: "Ticket | Dropped | None" = None
     timer: list[Any] | None = None

@@ -5,13 +5,13 @@ before it is used. The table keeps a log of such changes, so that an index over 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
 
-from flowgate.contracts import Pod, PodLoad, SaturationDetector
+from flowgate.contracts import Pod, PodLoad, ReleaseResult, SaturationDetector
 from flowgate.plugins import Watched
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class PodTable:
     __slots__ = (
         "_charges",
         "_detector",
+        "_hear_release",
         "_serial",
         "_states",
         "changes",
@@ -89,6 +90,8 @@ class PodTable:
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
+        self._hear_release: Callable[[Pod, PodLoad, float, ReleaseResult], None] | None
+        self._hear_release = getattr(detector, "released", None)
         self.watch: Watched = watch
         self._states: dict[Pod, PodState] = {}
         self._charges = 0
@@ -212,9 +215,16 @@ class PodTable:
             if not state.references:
                 self._forget_unused(state)
 
-    def release(self, ticket: "Ticket") -> None:
-        """Take a ticket's charge back."""
+    def release(self, ticket: "Ticket", result: ReleaseResult, now: float) -> None:
+        """Take a ticket's charge back, and tell a detector that learns from it."""
         self.in_flight -= 1
+        state = ticket.state
+        if self._hear_release is not None and state is not None:
+            load = _load(state.in_flight, len(state.recent))
+            try:
+                self._hear_release(state.pod, load, now - ticket.dispatched_at, result)
+            except Exception as error:  # a plug-in may raise anything
+                self.watch.fail(error)
         self._remove(ticket)
 
     def move(self, ticket: "Ticket", pod: Pod, now: float) -> None:

@@ -187,6 +187,11 @@ class ShardProcessor:
         self.shard.pods.move(ticket, pod, now)
 
     @_step
+    def settle(self, ticket: Ticket, cost: float, now: float) -> None:  # noqa: ARG002 - the same
+        """Correct what fairness charged for a ticket's request."""
+        self.shard.groups.settle(ticket, cost)
+
+    @_step
     def advance(self, now: float) -> None:
         """Do what is due: evict what has waited too long, then run one pass of at most `max_dispatch_batch`."""
         while self._lost:
@@ -250,7 +255,7 @@ class ShardProcessor:
     # -- inside steps
 
     def _release(self, ticket: Ticket, result: ReleaseResult) -> None:
-        self.shard.pods.release(ticket)
+        self.shard.pods.release(ticket, result, self.ledger.now)
         assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
         self.shard.registry.land(ticket.flow)
         self.ledger.released(ticket, result)
@@ -285,6 +290,8 @@ class ShardProcessor:
         shard.lanes.take(item, is_dispatched=True)
         shard.registry.leave(item, flow)
         item.result = ticket
+        if flow.band.cost_of is not None:
+            ticket.book(item)
         self.ledger.finished.append(item)
         shard.pods.charge(ticket, state, now)
         self.ledger.dispatched(ticket, flow.band, item.flow_key, item.byte_size, waited=True)
@@ -316,6 +323,9 @@ class _SelfOwned:
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         self._processor.assign(ticket, pod, self._processor.time())
+
+    def settle_ticket(self, ticket: Ticket, cost: float) -> None:
+        self._processor.settle(ticket, cost, self._processor.time())
 
     def lose_ticket(self, ticket: Ticket) -> None:
         self._processor.lose(ticket)

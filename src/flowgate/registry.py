@@ -1,13 +1,14 @@
 """Bands and flows: made on first use, counted as requests come and go, and collected when memory asks for it."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from operator import attrgetter
 
 import attrs
 from sortedcontainers import SortedDict
 
 from flowgate.config import FlowControlConfig, PriorityBandConfig
-from flowgate.contracts import FlowKey, InterFlowDispatchPolicy, ItemComparator
+from flowgate.contracts import FlowKey, InterFlowDispatchPolicy, ItemComparator, QueueItem
 from flowgate.items import Item
 from flowgate.outcomes import QueueOutcome
 from flowgate.policies import adapt_fairness
@@ -57,6 +58,7 @@ class Band:
         fairness: Its fairness policy, adapted where it only looks.
         ordering: Its dispatch policy's comparator, which takes an item's score at enqueue.
         comparator: How its items compare: by that score.
+        cost_of: What asks its fairness policy for an item's cost; None where it counts requests.
         is_memoryless: Whether its fairness policy need not hear of requests that did not wait.
     """
 
@@ -74,6 +76,7 @@ class Band:
     fairness: InterFlowDispatchPolicy = attrs.field(init=False)
     ordering: ItemComparator = attrs.field(init=False)
     comparator: ItemComparator = attrs.field(init=False)
+    cost_of: Callable[[QueueItem], float] | None = attrs.field(init=False)
     is_memoryless: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,6 +87,7 @@ class Band:
         """Take over settings, policies included."""
         self.config = config
         self.fairness = adapt_fairness(config.fairness, config.priority)
+        self.cost_of = getattr(self.fairness, "cost_of", None)
         self.is_memoryless = getattr(self.fairness, "memoryless", False) is True
         self.ordering = config.dispatch.comparator
         self.comparator = ItemComparator(self.ordering.score_type, key=_SCORE)

@@ -52,6 +52,9 @@ class Shard:
         self.must_relocate: bool = False
         self.must_reread: bool = False
         self._planned_reads = 0
+        self._time = time
+        self._usage_limit = usage_limit
+        self._bind_policies()
         self.registry: Registry = Registry(config)
         self.ledger: Ledger = Ledger(self.registry)
         failed = self.ledger.plugin_failed
@@ -171,6 +174,7 @@ class Shard:
         """Take over a configuration: items keep their place by arrival and the TTL that they stated."""
         tracked = self.registry.tracks_arrivals
         self.config = config
+        self._bind_policies()
         changed = self.registry.configure(config)
         self.deadlines.default_ttl = config.default_ttl
         self.deadlines.no_pods_ttl = config.empty_pool_ttl
@@ -181,6 +185,14 @@ class Shard:
         for lane in self.lanes.waiting:
             self.deadlines.watch(lane)
         self.offer_all()
+
+    def _bind_policies(self) -> None:
+        config = self.config
+        bands = (*config.bands, *filter(None, [config.default_band]))
+        for policy in (*(policy for band in bands for policy in (band.dispatch, band.fairness)), self._usage_limit):
+            bind = getattr(policy, "bind", None)
+            if bind is not None:
+                bind(self._time)
 
     def waiting_items(self) -> list[Item]:
         """Return everything that waits, in order of arrival."""

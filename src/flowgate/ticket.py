@@ -1,5 +1,6 @@
 """What a dispatched caller holds: candidates, and the charge that it must give back."""
 
+import math
 import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, Self
 from flowgate.contracts import FlowControlRequest, Pod, ReleaseResult
 
 if TYPE_CHECKING:
+    from flowgate.items import Item
+    from flowgate.lanes import FlowQueue
     from flowgate.pods import PodState
     from flowgate.registry import Flow
 
@@ -26,6 +29,10 @@ class TicketOwner(Protocol):
         """Move the charge to another pod."""
         ...
 
+    def settle_ticket(self, ticket: "Ticket", cost: float) -> None:
+        """Correct what fairness charged for the request."""
+        ...
+
     def lose_ticket(self, ticket: "Ticket") -> None:
         """Take the charge of a collected ticket back. Called by the garbage collector, in any thread, at any point."""
         ...
@@ -41,12 +48,14 @@ class Ticket:
 
     __slots__ = (
         "_owner",
+        "cost",
         "dispatched_at",
         "first",
         "flow",
         "is_overcommitted",
         "is_released",
         "number",
+        "queue",
         "queue_wait",
         "request",
         "spare",
@@ -71,13 +80,16 @@ class Ticket:
         """Seconds of the controller's clock."""
         self.is_released: bool = False
         """Whether the slot was given back."""
-        # The rest is the engine's: whom the ticket counts for, and the charge that `PodTable` writes.
+        # The rest is the engine's: whom the ticket counts for, what fairness charged for it and where, and the charge
+        # that `PodTable` writes.
         self.flow: Flow | None = flow
         self.spare: tuple[PodState, ...] = spare
         self.first: PodState | None = None
         self.state: PodState | None = None
         self.number: int = 0
         self.is_overcommitted: bool = False
+        self.cost: float = 0
+        self.queue: FlowQueue | None = None
 
     @property
     def request_id(self) -> str:
@@ -110,6 +122,33 @@ class Ticket:
         if self.is_released:
             raise RuntimeError(f"the ticket of request {self.request_id!r} is released already")
         self._owner.assign_ticket(self, pod)
+
+    def settle(self, cost: float) -> None:
+        """Say what the request truly cost, once that is known: tokens counted, say.
+
+        A fairness policy that shares by cost corrects what it charged at dispatch; any other takes no notice. It may be
+        called again, with each better figure: the last one holds.
+
+        Args:
+            cost: In the unit of the band's fairness policy; less than 1 counts as 1.
+
+        Raises:
+            TypeError: The cost is no number.
+            ValueError: It is negative, infinite or NaN.
+            RuntimeError: The ticket is released already.
+        """
+        if not isinstance(cost, int | float) or isinstance(cost, bool):
+            raise TypeError(f"a cost must be a number, not {cost!r}")
+        if not 0 <= cost < math.inf:  # NaN is not
+            raise ValueError(f"a cost must be finite and 0 or more, not {cost!r}")
+        if self.is_released:
+            raise RuntimeError(f"the ticket of request {self.request_id!r} is released already")
+        self._owner.settle_ticket(self, cost)
+
+    def book(self, item: "Item") -> None:
+        """Note what fairness charged for the request, and where: the engine's part of `settle`."""
+        self.cost = item.cost
+        self.queue = item.queue
 
     def release(self, result: ReleaseResult = "ok") -> None:
         """Give the slot back. Only the first call does anything.

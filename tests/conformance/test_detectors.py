@@ -6,7 +6,7 @@ import pytest
 
 from flowgate.contracts import Pod
 from flowgate.saturation import ConcurrencyDetector, UtilizationDetector
-from tests.conformance.detector_suite import DetectorFactory, SaturationDetectorSuite
+from flowgate.testing._detector_suite import DetectorFactory, SaturationDetectorSuite
 
 
 def slots(pod: Pod) -> int:

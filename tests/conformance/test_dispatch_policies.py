@@ -4,7 +4,7 @@ import pytest
 
 from flowgate.contracts import IntraFlowDispatchPolicy
 from flowgate.policies import EarliestDeadlineFirst, Fcfs, SloDeadline
-from tests.conformance.dispatch_suite import DispatchPolicySuite
+from flowgate.testing._dispatch_suite import DispatchPolicySuite
 
 
 @pytest.fixture(params=[Fcfs(), EarliestDeadlineFirst(), SloDeadline()], ids=lambda policy: policy.name)

@@ -4,7 +4,7 @@ import pytest
 
 from flowgate.contracts import BandView, FlowQueueView, InterFlowDispatchPolicy
 from flowgate.policies import BestHead, QueueSelectorPolicy, RoundRobin
-from tests.conformance.fairness_suite import FairnessPolicySuite
+from flowgate.testing._fairness_suite import FairnessPolicySuite
 
 
 class LongestQueue:

@@ -7,9 +7,9 @@ import pytest
 
 from flowgate.contracts import Pod
 from flowgate.locators import CachedPodLocator, PollingPodLocator, StaticPodLocator, SubsetPodLocator
-from tests.conformance.locator_suite import LocatorRig, PodLocatorSuite, RigFactory
+from flowgate.testing._locator_suite import LocatorRig, PodLocatorSuite, RigFactory
+from flowgate.testing._virtual_time import VirtualTimeLoop
 from tests.locators.plain import KeyedLocator, PlainLocator
-from tests.virtual_time import VirtualTimeLoop
 
 
 def static(pods: Sequence[Pod]) -> LocatorRig:

@@ -3,8 +3,8 @@
 import pytest
 
 from flowgate.queues import ListQueue, PriorityQueue
-from tests.conformance.items import QueueFactory
-from tests.conformance.queue_suite import SafeQueueSuite
+from flowgate.testing._items import QueueFactory
+from flowgate.testing._queue_suite import SafeQueueSuite
 
 
 @pytest.fixture(params=[ListQueue, PriorityQueue])

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from flowgate.contracts import FlowGroup, ItemComparator, RankedGroup
 from flowgate.policies import BestHead
 from flowgate.queues import LAST, PriorityQueue
-from tests.conformance.groups import Lane
-from tests.conformance.items import SCORE, Flow, Item
-from tests.conformance.queue_suite import Grade
+from flowgate.testing._groups import Lane
+from flowgate.testing._items import SCORE, Flow, Item
+from flowgate.testing._queue_suite import Grade
 
 NAMES = st.sampled_from("abcde")
 SCORES = st.sampled_from([0.0, 1, 2.0, -math.inf, math.inf, math.nan, None, ArithmeticError("score")])

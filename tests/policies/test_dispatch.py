@@ -7,8 +7,8 @@ import pytest
 
 from flowgate.contracts import IntraFlowDispatchPolicy, QueueCapability
 from flowgate.policies import EarliestDeadlineFirst, Fcfs, SloDeadline
-from tests.conformance.dispatch_suite import fitting_queue
-from tests.conformance.items import Asked, Item
+from flowgate.testing._dispatch_suite import fitting_queue
+from flowgate.testing._items import Asked, Item
 
 MALFORMED = [
     None,

@@ -6,8 +6,8 @@ import hypothesis.strategies as st
 from hypothesis import example, given, settings
 
 from flowgate.policies import RoundRobin
-from tests.conformance.groups import Lane, absent_flow
-from tests.conformance.items import Flow, Item
+from flowgate.testing._groups import Lane, absent_flow
+from flowgate.testing._items import Flow, Item
 
 NAMES = st.sampled_from("abcd")
 STEPS = st.lists(

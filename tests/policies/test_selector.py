@@ -6,7 +6,7 @@ import pytest
 
 from flowgate.contracts import BandView, FlowQueueView, InterFlowDispatchPolicy
 from flowgate.policies import BestHead, QueueSelectorPolicy, RoundRobin, adapt_fairness
-from tests.conformance.groups import Lane, absent_flow
+from flowgate.testing._groups import Lane, absent_flow
 
 
 class Chosen:

@@ -10,7 +10,7 @@ import pytest
 
 from flowgate.contracts import ItemComparator
 from flowgate.queues import LAST, take_key
-from tests.conformance.items import SCORE, Item
+from flowgate.testing._items import SCORE, Item
 
 
 class Odd:

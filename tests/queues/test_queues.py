@@ -4,7 +4,7 @@ import pytest
 
 from flowgate.contracts import ItemComparator, QueueCapability
 from flowgate.queues import ListQueue, PriorityQueue
-from tests.conformance.items import BY_ARRIVAL, SCORE, Item
+from flowgate.testing._items import BY_ARRIVAL, SCORE, Item
 
 
 def test_capabilities() -> None:

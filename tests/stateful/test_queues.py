@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from flowgate.contracts import SafeQueue
 from flowgate.queues import ListQueue, PriorityQueue
-from tests.conformance.items import SCORE, Item
+from flowgate.testing._items import SCORE, Item
 
 SCORES = st.sampled_from([0.0, 1, 1.0, 2.5, -math.inf, math.inf, math.nan, None, True, "1", KeyError("score")])
 

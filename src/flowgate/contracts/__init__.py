@@ -24,6 +24,7 @@ from flowgate.contracts._pods import (
 )
 from flowgate.contracts._policies import (
     BandView,
+    Costed,
     FlowGroup,
     FlowQueueView,
     InterFlowDispatchPolicy,
@@ -33,7 +34,7 @@ from flowgate.contracts._policies import (
 )
 from flowgate.contracts._queues import ItemComparator, QueueCapability, QueueItem, SafeQueue
 from flowgate.contracts._requests import FlowControlRequest, FlowKey
-from flowgate.contracts._saturation import SaturationDetector, UsageLimitPolicy
+from flowgate.contracts._saturation import ReleaseAware, SaturationDetector, UsageLimitPolicy
 from flowgate.contracts._tickets import AdmissionTicket, ReleaseResult
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "BandView",
     "ChangeCallback",
     "ClockBound",
+    "Costed",
     "Dispatched",
     "Dropped",
     "Enqueued",
@@ -64,6 +66,7 @@ __all__ = [
     "QueueItem",
     "QueueSelector",
     "RankedGroup",
+    "ReleaseAware",
     "ReleaseResult",
     "Released",
     "SafeQueue",

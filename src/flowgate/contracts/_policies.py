@@ -8,6 +8,7 @@ from flowgate.contracts._requests import FlowKey
 
 __all__ = [
     "BandView",
+    "Costed",
     "FlowGroup",
     "FlowQueueView",
     "InterFlowDispatchPolicy",
@@ -104,7 +105,10 @@ class FlowGroup(Protocol):
         ...
 
     def settled(self, flow: FlowQueueView, delta: float) -> None:
-        """Note that a dispatched item's true cost was `delta` more than it was charged."""
+        """Note that a dispatched item's true cost was `delta` more than it was charged; negative for less.
+
+        The flow may wait no longer, or again; it may be another object of the same `flow_key`.
+        """
         ...
 
     def emptied(self, flow: FlowQueueView) -> None:
@@ -139,6 +143,22 @@ class InterFlowDispatchPolicy(Protocol):
 
     def new_group(self) -> FlowGroup:
         """Make the empty state for one lane and band. Called when the first of its requests arrives."""
+        ...
+
+
+@runtime_checkable
+class Costed(Protocol):
+    """An optional part of a fairness policy: it shares by what requests cost, not by their number.
+
+    A fairness policy, or a dispatch policy, may also be `ClockBound`.
+    """
+
+    def cost_of(self, item: QueueItem) -> float:
+        """Say what an item costs, in the policy's own unit; less than 1 counts as 1.
+
+        Called once for each item, when it is enqueued, or dispatched without waiting; ``item.cost`` holds the answer
+        from then on. Where it raises, or answers NaN, infinity or less than 0, the item costs its size in bytes.
+        """
         ...
 
 

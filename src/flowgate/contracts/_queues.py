@@ -58,6 +58,11 @@ class QueueItem(Protocol):
         """`enqueue_time` + `effective_ttl`, fixed at enqueue; infinite without a TTL."""
         ...
 
+    @property
+    def cost(self) -> float:
+        """What a fairness policy that is `Costed` charges for it, 1 or more; 1 where the policy counts requests."""
+        ...
+
 
 @attrs.frozen
 class ItemComparator:

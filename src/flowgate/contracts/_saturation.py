@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from flowgate.contracts._pods import Pod, PodLoad
+from flowgate.contracts._tickets import ReleaseResult
 
-__all__ = ["SaturationDetector", "UsageLimitPolicy"]
+__all__ = ["ReleaseAware", "SaturationDetector", "UsageLimitPolicy"]
 
 
 @runtime_checkable
@@ -22,6 +23,28 @@ class SaturationDetector(Protocol):
 
     def saturation(self, pod: Pod, load: PodLoad) -> float:
         """Return 0.0 for an idle pod, 1.0 or more for a full one."""
+        ...
+
+
+@runtime_checkable
+class ReleaseAware(Protocol):
+    """An optional part of a detector that learns from how requests fare.
+
+    What it learns of a pod may change that pod's saturation, which the engine reads again anyway; a change of another
+    pod's it has to announce.
+    """
+
+    def released(self, pod: Pod, load: PodLoad, held: float, result: ReleaseResult) -> None:
+        """Note that a ticket was released.
+
+        Called once for each ticket that was charged to a pod, inside a step; it must return at once.
+
+        Args:
+            pod: The pod that the ticket was charged to last.
+            load: The pod's, this ticket still counted.
+            held: Seconds from dispatch to release.
+            result: How the request fared there. ``"ignored"`` says nothing of the pod.
+        """
         ...
 
 

@@ -41,6 +41,10 @@ class AdmissionTicket(Protocol):
         """Move the charge to another pod, which the caller's own scheduler prefers."""
         ...
 
+    def settle(self, cost: float) -> None:
+        """Say what the request truly cost, in the unit of the band's fairness policy; the last word holds."""
+        ...
+
     def release(self, result: ReleaseResult = "ok") -> None:
         """Give the slot back. Only the first call does anything."""
         ...

@@ -4,7 +4,7 @@ import random
 
 from flowgate.contracts import FlowGroup, FlowQueueView, InterFlowDispatchPolicy, ItemComparator
 from flowgate.queues import PriorityQueue
-from tests.conformance.items import BY_ARRIVAL, Flow, Item
+from flowgate.testing._items import BY_ARRIVAL, Flow, Item
 
 
 class Lane:

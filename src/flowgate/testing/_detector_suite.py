@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flowgate.contracts import Pod, PodLoad, PodMetrics, SaturationDetector
-from tests.conformance.locator_suite import SettableClock
+from flowgate.testing._locator_suite import SettableClock
 
 NOW = 1000.0
 DetectorFactory = Callable[[], SaturationDetector]

@@ -49,6 +49,7 @@ class Item:
     enqueue_time: float = 0.0
     effective_ttl: float = 60.0
     deadline: float = 60.0
+    cost: float = 1
     request: Asked = attrs.field(factory=Asked)
 
     @property

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from flowgate.contracts import ItemComparator, QueueCapability, SafeQueue
-from tests.conformance.items import BY_ARRIVAL, SCORE, Item, QueueFactory
+from flowgate.testing._items import BY_ARRIVAL, SCORE, Item, QueueFactory
 
 
 class SafeQueueSuite:

@@ -2,7 +2,7 @@
 
 from flowgate.contracts import IntraFlowDispatchPolicy, ItemComparator, QueueCapability, SafeQueue
 from flowgate.queues import LAST, ListQueue, PriorityQueue, take_key
-from tests.conformance.items import Item
+from flowgate.testing._items import Item
 
 
 class DispatchPolicySuite:

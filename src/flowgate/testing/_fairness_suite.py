@@ -6,8 +6,8 @@ import weakref
 import pytest
 
 from flowgate.contracts import InterFlowDispatchPolicy
-from tests.conformance.groups import Lane, absent_flow, play
-from tests.conformance.items import Item
+from flowgate.testing._groups import Lane, absent_flow, play
+from flowgate.testing._items import Item
 
 
 class FairnessPolicySuite:
