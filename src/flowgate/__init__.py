@@ -4,11 +4,14 @@ from flowgate.config import FlowControlConfig, PriorityBandConfig
 from flowgate.contracts import FlowKey, Pod, PodLoad, PodMetrics
 from flowgate.controller import FlowController
 from flowgate.errors import FlowControlError, RequestEvicted, RequestRejected
+from flowgate.forecast import RetryAfter
 from flowgate.outcomes import QueueOutcome
 from flowgate.requests import Request
+from flowgate.shares import BandShares
 from flowgate.ticket import Ticket
 
 __all__ = [
+    "BandShares",
     "FlowControlConfig",
     "FlowControlError",
     "FlowController",
@@ -21,5 +24,6 @@ __all__ = [
     "Request",
     "RequestEvicted",
     "RequestRejected",
+    "RetryAfter",
     "Ticket",
 ]

@@ -1,11 +1,13 @@
 """What becomes of an arrival: it goes at once, it waits, or it is refused."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from flowgate.capacity import judge
+from flowgate.capacity import Refusal, judge
 from flowgate.contracts import Dropped, FlowControlRequest, FlowKey
+from flowgate.forecast import chance_to_miss
 from flowgate.items import Item
 from flowgate.lanes import FlowQueue, Lane
 from flowgate.outcomes import QueueOutcome
@@ -82,16 +84,46 @@ class Arrivals:
                 return ticket
             refusal, victims = self._judge(arrival)
         if refusal is not None:
-            fault = arrival.lane.fault
-            return shard.ledger.rejected(arrival.request, arrival.flow_key, arrival.byte_size, *refusal, fault)
-        message = f"a request of band {arrival.band.priority} took its place under the controller's limit"
+            return self._refuse(arrival, refusal)
         for victim in victims:
-            shard.evict(victim, QueueOutcome.EVICTED_DISPLACED, message)
+            shard.evict(victim, QueueOutcome.EVICTED_DISPLACED, _displacement(arrival, victim))
         return self._enqueue(arrival)
 
-    def _judge(self, arrival: _Arrival) -> tuple[tuple[QueueOutcome, str] | None, Sequence[Item]]:
+    def _judge(self, arrival: _Arrival) -> tuple[Refusal | None, Sequence[Item]]:
         has_pods = bool(arrival.lane.candidates.pods)
-        return judge(self._shard.registry, arrival.band, arrival.byte_size, has_pods=has_pods)
+        registry, band = self._shard.registry, arrival.band
+        refusal, victims = judge(registry, band, arrival.flow_key, arrival.byte_size, has_pods=has_pods)
+        if refusal is None and band.config.reject_infeasible is not None:
+            refusal = self._infeasible(arrival, band.config.reject_infeasible)
+        return refusal, victims
+
+    def _infeasible(self, arrival: _Arrival, certainty: float) -> Refusal | None:
+        shard = self._shard
+        budget = shard.config.default_ttl if arrival.ttl is None else arrival.ttl
+        predicted = shard.forecast(arrival.lane, arrival.band, arrival.flow_key)
+        if predicted is None or budget == math.inf:
+            return None
+        chance = chance_to_miss(predicted, budget)
+        if chance < certainty:
+            return None
+        message = (
+            f"it would wait about {predicted.wait:.3g} s and may wait {budget:g} s: {chance:.0%} sure to be in vain, "
+            f"and band {arrival.band.priority} refuses at {certainty:.0%}"
+        )
+        return QueueOutcome.REJECTED_INFEASIBLE, message
+
+    def _refuse(self, arrival: _Arrival, refusal: Refusal) -> Dropped:
+        shard, lane = self._shard, arrival.lane
+        outcome, message = refusal
+        return shard.ledger.rejected(
+            arrival.request,
+            arrival.flow_key,
+            arrival.byte_size,
+            outcome,
+            message,
+            lane.fault,
+            shard.retry_after(outcome, lane, arrival.band, arrival.flow_key),
+        )
 
     def _try_now(self, arrival: _Arrival) -> Ticket | None:
         """Dispatch an arrival at once, if nothing waits that must go first and a candidate is open."""
@@ -164,3 +196,10 @@ class Arrivals:
         if config.band(priority) is None:
             return f"priority {priority} is none of the bands {list(self._shard.registry.bands)}"
         return f"priority {priority} would be one band more than max_bands={config.max_bands}, and none is idle"
+
+
+def _displacement(arrival: _Arrival, victim: Item) -> str:
+    band = arrival.band.priority
+    if victim.flow_key.priority != band:
+        return f"a request of band {band} took its place under the controller's limit"
+    return f"a request of flow {arrival.flow_key.id!r}, which is shorter, took its place in band {band}"

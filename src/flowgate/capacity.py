@@ -5,90 +5,169 @@ Limits bound the backlog. They are asked only about a request that cannot go at 
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
+from flowgate.contracts import FlowKey
 from flowgate.items import Item
 from flowgate.outcomes import QueueOutcome
 from flowgate.registry import Band, Registry
 
-__all__ = ["judge"]
+__all__ = ["Refusal", "judge"]
+
+Refusal = tuple[QueueOutcome, str]
+"""Why a request may not wait, as outcome and sentence."""
+
+
+class _Newcomer(NamedTuple):
+    """A request that asks for room."""
+
+    band: Band
+    key: FlowKey
+    byte_size: int
+
+
+class _Excess(NamedTuple):
+    """How far requests and bytes would be over a limit; 0 or less where they fit."""
+
+    requests: float
+    size: float
+
+    @property
+    def fits(self) -> bool:
+        return self.requests <= 0 and self.size <= 0
 
 
 def judge(
-    registry: Registry, band: Band, byte_size: int, *, has_pods: bool
-) -> tuple[tuple[QueueOutcome, str] | None, Sequence[Item]]:
+    registry: Registry, band: Band, key: FlowKey, byte_size: int, *, has_pods: bool
+) -> tuple[Refusal | None, Sequence[Item]]:
     """Decide about an arrival that cannot go at once.
 
     Args:
         registry: The counts.
         band: The arrival's band.
+        key: Its flow.
         byte_size: Its size in bytes.
         has_pods: Whether its lane has candidates.
 
     Returns:
-        Why it may not wait, as outcome and sentence, else None; and whom it pushes out, if it may.
+        Why it may not wait, else None; and whom it pushes out, if it may.
     """
     if band.config.mode == "shed":
         return (QueueOutcome.REJECTED_SHED, f"no candidate is open, and band {band.priority} never queues"), ()
-    limit = _size_limit(registry, band)
-    if byte_size > limit:
-        return (QueueOutcome.REJECTED_TOO_LARGE, f"its {byte_size} bytes exceed the limit of {limit}"), ()
-    shortage = _shortage(band, byte_size)
+    most = _limit(_least(_least(band.config.max_flow_bytes, band.config.max_bytes), registry.config.max_bytes))
+    if byte_size > most:
+        return (QueueOutcome.REJECTED_TOO_LARGE, f"its {byte_size} bytes exceed the limit of {most}"), ()
+    shortage, displaced = _make_room(registry, _Newcomer(band, key, byte_size))
     if shortage is None:
-        shortage = _shortage(registry, byte_size)
-        if shortage is None:
-            return None, ()
-        displaced = _victims(registry, band, byte_size)
-        if displaced is not None:
-            return None, displaced
+        return None, displaced
     return (QueueOutcome.REJECTED_CAPACITY if has_pods else QueueOutcome.REJECTED_NO_PODS, shortage), ()
 
 
-def _size_limit(registry: Registry, band: Band) -> float:
-    """Return the most bytes that one request may have to be queued at all; infinite without a limit."""
-    return min(_limit(band.config.max_bytes), _limit(registry.config.max_bytes))
+def _make_room(registry: Registry, arrival: _Newcomer) -> tuple[str | None, Sequence[Item]]:
+    """Find out which limit an arrival would exceed, in words, and who makes room for it; None and nobody if it fits."""
+    band, key, size = arrival
+    if band.config.max_flow_requests is not None or band.config.max_flow_bytes is not None:
+        queued, queued_bytes = registry.backlog(band, key)
+        limits = (band.config.max_flow_requests, band.config.max_flow_bytes)
+        own = _excess(queued, queued_bytes, size, limits)
+        if not own.fits:
+            return _in_words(f"flow {key.id!r}", queued, queued_bytes, size, limits), ()
+    if _fits(band, size) and _fits(registry, size):
+        return None, ()
+    in_band = _excess_of(band, size)
+    in_all = _excess_of(registry, size)
+    displaced = _from_lower_bands(registry, band, in_all) if in_band.fits else None
+    if displaced is None and band.config.when_full == "longest-flow":
+        excess = _Excess(max(in_band.requests, in_all.requests), max(in_band.size, in_all.size))
+        displaced = _from_longest_flow(registry, arrival, excess)
+    if displaced is not None:
+        return None, displaced
+    holder, name = (registry, "the controller") if in_band.fits else (band, f"band {band.priority}")
+    limits = holder.config.max_requests, holder.config.max_bytes
+    return _in_words(name, holder.queued, holder.queued_bytes, size, limits), ()
 
 
 def _limit(value: int | None) -> float:
     return math.inf if value is None else value
 
 
-def _shortage(holder: Band | Registry, byte_size: int) -> str | None:
-    """Say in words which limit of a band, or of the controller, a request would exceed; None when it fits."""
+def _least(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _fits(holder: Band | Registry, size: int) -> bool:
     config = holder.config
-    if config.max_requests is not None and holder.queued >= config.max_requests:
-        return f"{_name(holder)} holds {holder.queued} of {config.max_requests} requests"
-    if config.max_bytes is not None and holder.queued_bytes + byte_size > config.max_bytes:
-        holds = f"{_name(holder)} holds {holder.queued_bytes} of {config.max_bytes} bytes"
-        return f"{holds} and {byte_size} more do not fit"
-    return None
+    return (config.max_requests is None or holder.queued < config.max_requests) and (
+        config.max_bytes is None or holder.queued_bytes + size <= config.max_bytes
+    )
 
 
-def _name(holder: Band | Registry) -> str:
-    return f"band {holder.priority}" if isinstance(holder, Band) else "the controller"
+def _excess_of(holder: Band | Registry, size: int) -> _Excess:
+    limits = holder.config.max_requests, holder.config.max_bytes
+    return _excess(holder.queued, holder.queued_bytes, size, limits)
 
 
-def _victims(registry: Registry, band: Band, byte_size: int) -> list[Item] | None:
+def _excess(queued: int, queued_bytes: int, size: int, limits: tuple[int | None, int | None]) -> _Excess:
+    return _Excess(queued + 1 - _limit(limits[0]), queued_bytes + size - _limit(limits[1]))
+
+
+def _in_words(name: str, queued: int, queued_bytes: int, size: int, limits: tuple[int | None, int | None]) -> str:
+    requests, most_bytes = limits
+    if requests is not None and queued >= requests:
+        return f"{name} holds {queued} of {requests} requests"
+    return f"{name} holds {queued_bytes} of {most_bytes} bytes and {size} more do not fit"
+
+
+def _from_lower_bands(registry: Registry, band: Band, excess: _Excess) -> Sequence[Item] | None:
     """Choose whom an arrival pushes out of a full controller: the newest of the lowest band upward, below its own.
 
     Returns:
         The items whose leaving makes room, all needed or newer than one that is; None when even all together do not.
         O(victims + bands), and nothing is touched.
     """
-    config = registry.config
-    requests = registry.queued + 1 - _limit(config.max_requests)
-    excess = registry.queued_bytes + byte_size - _limit(config.max_bytes)
+    chosen, excess = _take(_below(registry, band), excess)
+    return chosen if excess.fits else None
+
+
+def _below(registry: Registry, band: Band) -> Iterable[Item]:
+    for priority in registry.bands.irange(maximum=band.priority, inclusive=(True, False)):
+        lower = registry.bands[priority]
+        if lower.config.displace and lower.newest is not None:
+            yield from lower.newest.in_band()
+
+
+def _from_longest_flow(registry: Registry, arrival: _Newcomer, excess: _Excess) -> Sequence[Item] | None:
+    """Choose whom an arrival pushes out of its own band: the newest of the longest flow.
+
+    The flow must stay at least as long as the arrival's becomes, or the two would push each other out in turn. Where
+    the number of requests is exceeded they are counted, else their bytes.
+
+    Returns:
+        The items; None when nobody is to make room for this one. O(victims), and nothing is touched.
+    """
+    band, key, size = arrival
+    by_bytes = excess.requests <= 0
+    longest = None if band.newest is None else band.newest.in_longest_flow(by_bytes=by_bytes)
+    if longest is None:
+        return None
+    flow, items = longest
+    queued, queued_bytes = registry.backlog(band, key)
+    chosen, excess = _take(items, excess)
+    if by_bytes:
+        is_fair = flow.queued_bytes - sum(item.byte_size for item in chosen) >= queued_bytes + size
+    else:
+        is_fair = flow.queued - len(chosen) > queued
+    return chosen if is_fair and excess.fits else None
+
+
+def _take(items: Iterable[Item], excess: _Excess) -> tuple[list[Item], _Excess]:
+    """Take items until there is no excess, or no item, left."""
     chosen: list[Item] = []
-    for item in _displaceable(registry, band):
-        if requests <= 0 and excess <= 0:
+    requests, size = excess
+    for item in items:
+        if requests <= 0 and size <= 0:
             break
         chosen.append(item)
         requests -= 1
-        excess -= item.byte_size
-    return chosen if requests <= 0 and excess <= 0 else None
-
-
-def _displaceable(registry: Registry, band: Band) -> Iterable[Item]:
-    for priority in registry.bands.irange(maximum=band.priority, inclusive=(True, False)):
-        lower = registry.bands[priority]
-        if lower.config.displace and lower.arrivals:
-            yield from reversed(lower.arrivals)
+        size -= item.byte_size
+    return chosen, _Excess(requests, size)

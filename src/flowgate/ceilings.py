@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from flowgate.contracts import UsageLimitPolicy
 from flowgate.lanes import Lane
-from flowgate.plugins import FailureSink
+from flowgate.plugins import FailureSink, plugin_name
 from flowgate.pods import PodState, PodTable
 
 __all__ = ["Ceilings", "pool_saturation"]
@@ -21,25 +21,34 @@ def pool_saturation(table: PodTable, states: Iterable[PodState]) -> float:
 class Ceilings:
     """The ceilings in force: computed when a pass starts, when it would end, and for an arrival.
 
+    Ceilings that are the same for all bands at all times hold no band back. A policy says so with a number in
+    0..1 as `constant_ceiling` (None, or no such attribute, where they are not), and is then never asked.
+
     Args:
-        policy: The usage-limit policy; None for 1.0 everywhere, at no cost.
+        policy: The usage-limit policy; None for 1.0 everywhere.
         table: Where saturations are read.
         on_failure: Called when the policy raises or breaks its contract; 1.0 is in force then.
+
+    Raises:
+        ValueError: The policy's `constant_ceiling` is out of range.
+        TypeError: It is no number.
     """
 
-    __slots__ = ("_by_priority", "_on_failure", "_policy", "_table", "is_static")
+    __slots__ = ("_by_priority", "_on_failure", "_otherwise", "_policy", "_table", "is_static")
 
     def __init__(self, policy: UsageLimitPolicy | None, table: PodTable, on_failure: FailureSink) -> None:
         self._policy = policy
         self._table = table
         self._on_failure = on_failure
         self._by_priority: dict[int, float] = {}
-        self.is_static: bool = policy is None
-        """Whether every ceiling is 1.0 at all times."""
+        constant = 1.0 if policy is None else _constant_ceiling(policy)
+        self._otherwise = 1.0 if constant is None else constant
+        self.is_static: bool = constant is not None
+        """Whether all ceilings are one number, at all times: no band holds another back."""
 
     def of(self, priority: int) -> float:
         """Return the ceiling in force for a band."""
-        return self._by_priority.get(priority, 1.0)
+        return self._by_priority.get(priority, self._otherwise)
 
     def update(self, lanes: Iterable[Lane], priorities: Iterable[int]) -> bool:
         """Compute the ceilings for these bands, from the saturation of the pods that these lanes name.
@@ -60,12 +69,27 @@ class Ceilings:
         return self._by_priority != before
 
 
+def _constant_ceiling(policy: UsageLimitPolicy) -> float | None:
+    value: object = getattr(policy, "constant_ceiling", None)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"constant_ceiling of {plugin_name(policy)} must be a number or None, not {value!r}")
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"constant_ceiling of {plugin_name(policy)} must lie in 0..1, not {value!r}")
+    return value
+
+
 def _checked(answer: Sequence[float], priorities: Sequence[int]) -> Sequence[float]:
     ceilings = [float(value) for value in answer]
     if len(ceilings) != len(priorities):
         raise ValueError(f"{len(ceilings)} ceilings for the {len(priorities)} priorities {priorities}")
     if any(math.isnan(value) or not 0.0 <= value <= 1.0 for value in ceilings):
         raise ValueError(f"ceilings must lie in 0..1, not {ceilings}")
-    if any(later > earlier for earlier, later in pairwise(ceilings)):
-        raise ValueError(f"ceilings {ceilings} rise towards the lower of the priorities {priorities}")
+    for (higher, earlier), (lower, later) in pairwise(zip(priorities, ceilings, strict=True)):
+        if later > earlier:
+            raise ValueError(
+                f"ceilings must not rise towards lower priorities: {later} for priority {lower} is more than "
+                f"{earlier} for priority {higher}"
+            )
     return ceilings

@@ -1,8 +1,7 @@
 """What an operator decides: limits, budgets and policies, checked when they are written down."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 
@@ -14,51 +13,24 @@ from flowgate.contracts import (
     QueueSelector,
     SafeQueue,
 )
+from flowgate.forecast import RetryAfter
 from flowgate.policies import Fcfs, RoundRobin
 from flowgate.queues import ListQueue, PriorityQueue
+from flowgate.shares import BandShares
+from flowgate.validators import (
+    an_int,
+    at_least,
+    finite_seconds,
+    instance_of,
+    limit,
+    number_in,
+    one_of,
+    seconds,
+)
 
 __all__ = ["FlowControlConfig", "PriorityBandConfig", "QueueFactory"]
 
 QueueFactory = Callable[[ItemComparator], SafeQueue]
-
-
-def _an_int(least: int) -> Callable[[object, "attrs.Attribute[Any]", int], None]:
-    def check(_config: object, field: "attrs.Attribute[Any]", value: int) -> None:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{field.name} must be an int, not {value!r}")
-        if value < least:
-            raise ValueError(f"{field.name} must be {least} or more, not {value!r}")
-
-    return check
-
-
-def _seconds(_config: object, field: "attrs.Attribute[float]", value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{field.name} must be a number of seconds, not {value!r}")
-    if not value > 0:  # NaN is not
-        raise ValueError(f"{field.name} must be more than 0 seconds, not {value!r}")
-
-
-def _finite_seconds(config: object, field: "attrs.Attribute[float]", value: float) -> None:
-    _seconds(config, field, value)
-    if math.isinf(value):
-        raise ValueError(f"{field.name} must be finite, not {value!r}")
-
-
-def _one_of(*choices: str) -> Callable[[object, "attrs.Attribute[Any]", Any], None]:
-    def check(_config: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if value not in choices:
-            raise ValueError(f"{field.name} must be one of {', '.join(map(repr, choices))}, not {value!r}")
-
-    return check
-
-
-def _a(kind: type) -> Callable[[object, "attrs.Attribute[Any]", Any], None]:
-    def check(_config: object, field: "attrs.Attribute[Any]", value: object) -> None:
-        if not isinstance(value, kind):
-            raise TypeError(f"{field.name} must be a {kind.__name__}, not {value!r}")
-
-    return check
 
 
 def _only_bands(_config: object, _field: object, value: "Sequence[PriorityBandConfig]") -> None:
@@ -70,16 +42,6 @@ def _only_bands(_config: object, _field: object, value: "Sequence[PriorityBandCo
 def _a_template(_config: object, _field: object, value: "PriorityBandConfig | None") -> None:
     if value is not None and not isinstance(value, PriorityBandConfig):
         raise TypeError(f"default_band must be a PriorityBandConfig or None, not {value!r}")
-
-
-def _any_int(_config: object, field: "attrs.Attribute[int]", value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{field.name} must be an int, not {value!r}")
-
-
-def _a_limit(_config: object, field: "attrs.Attribute[Any]", value: int | None) -> None:
-    if value is not None:
-        _an_int(0)(_config, field, value)
 
 
 @attrs.frozen
@@ -98,21 +60,36 @@ class PriorityBandConfig:
         displace: Whether a higher band's arrival may push requests of this band out of a full controller.
         queue: Makes the queue of one flow from the policy's comparator, a class such as `ListQueue`; None for the one
             that the dispatch policy asks for.
+        max_flow_requests: Most requests of one flow that may wait; None for no limit.
+        max_flow_bytes: Most bytes of one flow that may wait; None for no limit.
+        when_full: What an arrival meets where the band, or the controller, is full: ``"reject"``, or
+            ``"longest-flow"``: the newest requests of the band's longest flow make room, if that flow stays at least as
+            long as the arrival's own becomes. So nobody can keep others out by flooding.
+        reject_infeasible: Reject an arrival whose predicted wait exceeds its deadline, where that is at least as sure
+            as this, 0.5..1; None for never.
 
     Raises:
         ValueError: A value is out of range, or the queue does not promise what the dispatch policy requires.
         TypeError: A value is of the wrong type.
     """
 
-    priority: int = attrs.field(validator=_any_int)
-    name: str = attrs.field(default="", validator=_a(str))
-    max_requests: int | None = attrs.field(default=5_000, validator=_a_limit)
-    max_bytes: int | None = attrs.field(default=1_000_000_000, validator=_a_limit)
+    priority: int = attrs.field(validator=an_int)
+    name: str = attrs.field(default="", validator=instance_of(str))
+    max_requests: int | None = attrs.field(default=5_000, validator=limit)
+    max_bytes: int | None = attrs.field(default=1_000_000_000, validator=limit)
     dispatch: IntraFlowDispatchPolicy = attrs.field(factory=Fcfs)
     fairness: InterFlowDispatchPolicy | QueueSelector = attrs.field(factory=RoundRobin)
-    mode: Literal["queue", "shed"] = attrs.field(default="queue", validator=_one_of("queue", "shed"))
-    displace: bool = attrs.field(default=True, validator=_a(bool))
+    mode: Literal["queue", "shed"] = attrs.field(default="queue", validator=one_of("queue", "shed"))
+    displace: bool = attrs.field(default=True, validator=instance_of(bool))
     queue: QueueFactory | None = attrs.field(default=None)
+    max_flow_requests: int | None = attrs.field(default=None, validator=limit)
+    max_flow_bytes: int | None = attrs.field(default=None, validator=limit)
+    when_full: Literal["reject", "longest-flow"] = attrs.field(
+        default="reject", validator=one_of("reject", "longest-flow")
+    )
+    reject_infeasible: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(number_in(0.5, 1.0))
+    )
 
     def __attrs_post_init__(self) -> None:
         _check_policies(self)
@@ -177,6 +154,9 @@ class FlowControlConfig:
             ``"pool"``, every lower band.
         max_dispatch_batch: Most requests that one dispatch pass releases before the event loop runs again.
         yield_every: Every how many requests that did not wait give the event loop a turn; 0 for never.
+        band_shares: Least shares of dispatches that bands get, however much higher ones ask for; None for strict
+            priority. It needs ``hol_scope="candidates"``.
+        retry_after: How a caller that is sent away learns when to come back; None for never.
 
     Raises:
         ValueError: A value is out of range, or a priority is listed twice.
@@ -192,18 +172,22 @@ class FlowControlConfig:
         default=PriorityBandConfig(0),
         validator=_a_template,
     )
-    max_requests: int | None = attrs.field(default=None, validator=_a_limit)
-    max_bytes: int | None = attrs.field(default=None, validator=_a_limit)
-    default_ttl: float = attrs.field(default=60.0, validator=_seconds)
-    no_pods_ttl: float | None = attrs.field(default=None, validator=attrs.validators.optional(_seconds))
-    poll_interval: float = attrs.field(default=0.01, validator=_finite_seconds)
-    max_flows: int = attrs.field(default=100_000, validator=_an_int(1))
-    max_bands: int = attrs.field(default=1_000, validator=_an_int(1))
-    hol_scope: Literal["candidates", "pool"] = attrs.field(
-        default="candidates", validator=_one_of("candidates", "pool")
+    max_requests: int | None = attrs.field(default=None, validator=limit)
+    max_bytes: int | None = attrs.field(default=None, validator=limit)
+    default_ttl: float = attrs.field(default=60.0, validator=seconds)
+    no_pods_ttl: float | None = attrs.field(default=None, validator=attrs.validators.optional(seconds))
+    poll_interval: float = attrs.field(default=0.01, validator=finite_seconds)
+    max_flows: int = attrs.field(default=100_000, validator=at_least(1))
+    max_bands: int = attrs.field(default=1_000, validator=at_least(1))
+    hol_scope: Literal["candidates", "pool"] = attrs.field(default="candidates", validator=one_of("candidates", "pool"))
+    max_dispatch_batch: int = attrs.field(default=1_000, validator=at_least(1))
+    yield_every: int = attrs.field(default=0, validator=at_least(0))
+    band_shares: BandShares | None = attrs.field(
+        default=None, validator=attrs.validators.optional(instance_of(BandShares))
     )
-    max_dispatch_batch: int = attrs.field(default=1_000, validator=_an_int(1))
-    yield_every: int = attrs.field(default=0, validator=_an_int(0))
+    retry_after: RetryAfter | None = attrs.field(
+        factory=RetryAfter, validator=attrs.validators.optional(instance_of(RetryAfter))
+    )
 
     def __attrs_post_init__(self) -> None:
         listed = [band.priority for band in self.bands]
@@ -212,8 +196,19 @@ class FlowControlConfig:
             raise ValueError(f"bands lists the priorities {twice} more than once")
         if len(listed) > self.max_bands:
             raise ValueError(f"bands lists {len(listed)} priorities, and max_bands is {self.max_bands}")
+        if self.band_shares is not None:
+            self._check_shares(self.band_shares)
         if not listed and self.default_band is None:
             raise ValueError("bands is empty and default_band is None: every request would be invalid")
+
+    def _check_shares(self, band_shares: BandShares) -> None:
+        if self.hol_scope == "pool":
+            raise ValueError(
+                "band_shares need hol_scope 'candidates': 'pool' dispatches the highest waiting band alone"
+            )
+        for priority in band_shares.shares:
+            if self.band(priority) is None:
+                raise ValueError(f"band_shares names priority {priority}, which is no band and has no default_band")
 
     @property
     def empty_pool_ttl(self) -> float:

@@ -27,7 +27,7 @@ class DispatchPass:
         lanes: The lanes, with those that are offered.
         ceilings: How full a band may make a pod.
         selection: Who goes next.
-        send: Dispatches the next request of a group to a pod, and charges it; False when that is no candidate of it.
+        send: Dispatches the next request of a group to a pod, and charges it.
         resolve: Resolves a lane's candidates again.
         may_go: Whether a group may be served at all now.
     """
@@ -41,7 +41,7 @@ class DispatchPass:
         ceilings: Ceilings,
         selection: Selection,
         *,
-        send: Callable[[Group, PodState], bool],
+        send: Callable[[Group, PodState], None],
         resolve: Callable[[Lane], None],
         may_go: Callable[[Group], bool],
     ) -> None:
@@ -136,7 +136,5 @@ class DispatchPass:
                 self._pods.dirty[best] = None
                 self._pods.dirty[state] = None
                 return False
-        if self._send(group, state):
-            return True
-        self._lanes.offers.pop(group.lane, None)
-        return False
+        self._send(group, state)
+        return True

@@ -60,6 +60,7 @@ def error_of(dropped: "Dropped") -> FlowControlError:
         outcome=dropped.outcome,
         request_id=request_id,
         queue_wait=dropped.queue_wait,
+        retry_after=dropped.retry_after,
     )
     error.__cause__ = dropped.cause
     return error

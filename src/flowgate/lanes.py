@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from flowgate.contracts import FlowGroup, FlowKey, ItemComparator, QueueItem, SafeQueue
+from flowgate.forecast import DrainMeter
 from flowgate.items import Item
 from flowgate.pods import PodState, PodTable
 
@@ -195,6 +196,7 @@ class Lane:
         budgeted: The items without a TTL of their own, in order of arrival.
         alarm: The cell among the deadlines that stands for them.
         is_attached: Whether its pods know of it.
+        meter: How fast it drains; made when somebody waits.
     """
 
     key: object
@@ -210,6 +212,7 @@ class Lane:
     budgeted: OrderedDict[Item, None] = attrs.Factory(OrderedDict[Item, None])
     alarm: list[Any] | None = None
     is_attached: bool = False
+    meter: DrainMeter | None = None
     _tops: list[int] = attrs.Factory(list[int])
 
     def __repr__(self) -> str:
@@ -226,6 +229,11 @@ class Lane:
                 group.is_listed = False
             heapq.heappop(tops)  # nobody waits in it, or its band is gone
         return None
+
+    def group(self, band: "Band") -> Group | None:
+        """Return the group of a band, if requests of it wait here."""
+        group = self.groups.get(band.priority)
+        return group if group is not None and group.waiting else None
 
     def list_group(self, group: Group) -> None:
         """Note that requests wait in a group."""

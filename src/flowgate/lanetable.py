@@ -12,6 +12,7 @@ from typing import Protocol
 
 from flowgate.contracts import FlowKey, Pod, PodLocator
 from flowgate.expiry import Deadlines
+from flowgate.forecast import DrainMeter
 from flowgate.groups import Groups
 from flowgate.items import Item
 from flowgate.lanes import Candidates, Lane
@@ -51,6 +52,7 @@ class LaneTable:
         pods: PodTable,
         deadlines: Deadlines,
         groups: Groups,
+        clock: Callable[[], float],
         on_failure: FailureSink,
         on_pods_changed: PodsChangeSink,
     ) -> None:
@@ -59,6 +61,7 @@ class LaneTable:
         self._pods = pods
         self._deadlines = deadlines
         self._groups = groups
+        self._clock = clock
         self._fail = on_failure
         self._on_pods_changed = on_pods_changed
         self._selection_key: Callable[[Mapping[str, object]], object] | None = getattr(locator, "selection_key", None)
@@ -140,6 +143,10 @@ class LaneTable:
                     lane.resolved_for = item
                 self.resolve(lane, metadata, now)
                 return
+        if not lane.is_keyed and lane.candidates.pods:
+            # Nobody says where its request may go: it must not hold pods that others wait for.
+            lane.source = None
+            self._replace(lane, (), now)
 
     def _metadata_of(self, item: Item) -> Mapping[str, object] | None:
         try:
@@ -164,9 +171,17 @@ class LaneTable:
         if bool(states) is not bool(old):
             lane.regime_since = since
             self._deadlines.watch(lane)
+            if lane.waiting and lane.meter is not None:
+                self._meter_regime(lane, lane.meter)
         if lane.waiting:
             self.offers[lane] = None
         self._on_pods_changed(lane)
+
+    def _meter_regime(self, lane: Lane, meter: DrainMeter) -> None:
+        if lane.candidates.pods:
+            meter.restart(self._pods.released)
+        else:
+            meter.stop(self._clock())
 
     def _rekey(self, lane: Lane, now: float) -> None:
         # A selection_key that fails for one request must hold back no other; one that fails for all must not cost
@@ -200,6 +215,8 @@ class LaneTable:
             self._start_waiting(lane)
             if not lane.is_keyed:
                 lane.resolved_for = item  # as an arrival, just now
+        if lane.meter is not None:
+            lane.meter.came(group.band.priority)
         self._deadlines.add(item, lane)
         is_head = queue.queue.peek_head() is item
         if not waits:
@@ -224,6 +241,8 @@ class LaneTable:
             self.stale[lane] = None
         if item is lane.resolved_for:
             lane.resolved_for = None
+        if is_dispatched and lane.meter is not None:
+            lane.meter.went(self._clock(), self._pods.released)
         self._groups.tell_removed(item, is_dispatched=is_dispatched, was_head=was_head)
         if not lane.waiting:
             self._stop_waiting(lane)
@@ -274,9 +293,15 @@ class LaneTable:
         self.waiting[lane] = None
         if not lane.is_attached:
             _attach(lane)
+        if lane.meter is None:
+            lane.meter = DrainMeter()
+        if lane.candidates.pods:
+            lane.meter.start(self._clock())
 
     def _stop_waiting(self, lane: Lane) -> None:
         del self.waiting[lane]
+        assert lane.meter is not None  # noqa: S101 - made when it began to wait
+        lane.meter.stop(self._clock())
         lane.resolved_for = None
         self.stale.pop(lane, None)
         self.offers.pop(lane, None)

@@ -68,16 +68,26 @@ class Ledger:
         outcome: QueueOutcome,
         message: str,
         cause: BaseException | None = None,
+        retry_after: float | None = None,
     ) -> Dropped:
         """Note that a request was refused."""
         band = None if key is None else self._registry.bands.get(key.priority)
-        return self._drop(Dropped(self.now, request, key, size, 0.0, outcome, message, cause), band)
+        return self._drop(Dropped(self.now, request, key, size, 0.0, outcome, message, cause, retry_after), band)
 
-    def evicted(self, item: Item, outcome: QueueOutcome, message: str, cause: BaseException | None) -> None:
+    def evicted(
+        self,
+        item: Item,
+        outcome: QueueOutcome,
+        message: str,
+        cause: BaseException | None,
+        retry_after: float | None = None,
+    ) -> None:
         """Note that an item left without being dispatched."""
         waited = self.now - item.enqueue_time
         item.result = self._drop(
-            Dropped(self.now, item.request, item.flow_key, item.byte_size, waited, outcome, message, cause),
+            Dropped(
+                self.now, item.request, item.flow_key, item.byte_size, waited, outcome, message, cause, retry_after
+            ),
             item.queue.flow.band,
         )
 

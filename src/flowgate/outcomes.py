@@ -23,6 +23,8 @@ class QueueOutcome(enum.Enum):
     """Larger than a byte limit: it could never be queued."""
     REJECTED_SHED = "rejected_shed"
     """The band never queues (or the controller is the legacy one), and no candidate is open."""
+    REJECTED_INFEASIBLE = "rejected_infeasible"
+    """By the measured drain rate it would have waited beyond its deadline, and its band refuses such requests."""
     REJECTED_SHUTDOWN = "rejected_shutdown"
     """Submitted to a closed or closing controller."""
     REJECTED_INVALID = "rejected_invalid"
@@ -34,7 +36,7 @@ class QueueOutcome(enum.Enum):
     EVICTED_CANCELLED = "evicted_cancelled"
     """Its caller was cancelled while it waited."""
     EVICTED_DISPLACED = "evicted_displaced"
-    """Pushed out by a higher band under a full global limit."""
+    """Pushed out by a higher band under a full global limit, or by a shorter flow where its band lets it."""
     EVICTED_SHUTDOWN = "evicted_shutdown"
     """It was waiting when the controller closed."""
 

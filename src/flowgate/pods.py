@@ -70,6 +70,7 @@ class PodTable:
         dirty: Pods that changed while somebody waits for them, oldest change first: the work of the next pass.
         changes: States that became unread, in order; its first entry has the number `changes_base`.
         watch: The detector, and the epoch of its answers.
+        released: Tickets given back since the beginning.
         overcommitted: Unreleased tickets that were assigned to a full pod, or to one that is no candidate.
     """
 
@@ -85,6 +86,7 @@ class PodTable:
         "in_flight",
         "overcommitted",
         "reads",
+        "released",
         "watch",
     )
 
@@ -100,6 +102,7 @@ class PodTable:
         self.changes: list[PodState] = []
         self.changes_base: int = 0
         self.in_flight: int = 0
+        self.released: int = 0
         self.overcommitted: int = 0
         self.reads: int = 0
 
@@ -218,6 +221,7 @@ class PodTable:
     def release(self, ticket: "Ticket", result: ReleaseResult, now: float) -> None:
         """Take a ticket's charge back, and tell a detector that learns from it."""
         self.in_flight -= 1
+        self.released += 1
         state = ticket.state
         if self._hear_release is not None and state is not None:
             load = _load(state.in_flight, len(state.recent))

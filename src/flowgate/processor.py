@@ -273,18 +273,19 @@ class ShardProcessor:
         shard.plan_reads()
         self.ledger.pass_ended(went, is_complete=not shard.pending)
 
-    def _send(self, group: Group, state: PodState) -> bool:
+    def _send(self, group: Group, state: PodState) -> None:
         shard, now = self.shard, self.ledger.now
         queue = shard.selection.flow(group)
         flow, lane = queue.flow, group.lane
         if lane.is_keyed:
             item = shard.selection.item(queue)
-        elif lane.resolved_for is None:
-            return False  # nobody's candidates could be resolved: that is polled
         else:
+            assert lane.resolved_for is not None  # noqa: S101 - or the lane had no pods
             item = lane.resolved_for
         spare = lane.candidates.open(shard.ceilings.of(group.band.priority))
         ticket = Ticket(self._owner, item.request, flow, spare, now - item.enqueue_time, now)
+        if shard.selection.credits is not None:
+            shard.selection.credits.count(state, flow.band)
         # The ticket counts for the flow before the item counts no longer: in between the band would look idle.
         shard.registry.take_off(flow)
         shard.lanes.take(item, is_dispatched=True)
@@ -297,7 +298,6 @@ class ShardProcessor:
         self.ledger.dispatched(ticket, flow.band, item.flow_key, item.byte_size, waited=True)
         if not group.band.queued and shard.config.hol_scope == "pool":
             shard.offer_all()
-        return True
 
     def _locator_announced(self, pods: Sequence[Pod] | None = None) -> None:
         self._announced()

@@ -1,7 +1,7 @@
 """Bands and flows: made on first use, counted as requests come and go, and collected when memory asks for it."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 
 import attrs
@@ -10,6 +10,7 @@ from sortedcontainers import SortedDict
 from flowgate.config import FlowControlConfig, PriorityBandConfig
 from flowgate.contracts import FlowKey, InterFlowDispatchPolicy, ItemComparator, QueueItem
 from flowgate.items import Item
+from flowgate.newest import Newest
 from flowgate.outcomes import QueueOutcome
 from flowgate.policies import adapt_fairness
 
@@ -27,13 +28,17 @@ class Flow:
         key: Its name; the overflow flow's is its own, whatever the ids that share it.
         band: The band it is in.
         uses: Waiting items and live tickets.
-        shared: In an overflow flow, how many items of each id wait in it; None in all others.
+        queued: Waiting items.
+        queued_bytes: Their bytes.
+        shared: In an overflow flow, the items and bytes of each id that waits in it; None in all others.
     """
 
     key: FlowKey
     band: "Band"
     uses: int = 0
-    shared: dict[str, int] | None = None
+    queued: int = 0
+    queued_bytes: int = 0
+    shared: dict[str, tuple[int, int]] | None = None
 
     def __repr__(self) -> str:
         return f"<Flow {self.key}>"
@@ -53,7 +58,8 @@ class Band:
         queued_bytes: Their bytes.
         in_flight: Unreleased tickets.
         outcomes: How often each came.
-        arrivals: Waiting items by arrival, kept only while a global limit may displace them.
+        newest: Waiting items by arrival, kept only while some may be displaced.
+        credit: What it is owed of its guaranteed share, in dispatches.
         priority: Its priority.
         fairness: Its fairness policy, adapted where it only looks.
         ordering: Its dispatch policy's comparator, which takes an item's score at enqueue.
@@ -71,7 +77,8 @@ class Band:
     queued_bytes: int = 0
     in_flight: int = 0
     outcomes: dict[QueueOutcome, int] = attrs.Factory(lambda: dict.fromkeys(QueueOutcome, 0))
-    arrivals: OrderedDict[Item, None] | None = None
+    newest: Newest | None = None
+    credit: float = 0.0
     priority: int = attrs.field(init=False)
     fairness: InterFlowDispatchPolicy = attrs.field(init=False)
     ordering: ItemComparator = attrs.field(init=False)
@@ -106,7 +113,6 @@ class Registry:
     __slots__ = (
         "_idle_bands",
         "_idle_flows",
-        "_tracks_arrivals",
         "bands",
         "config",
         "flow_count",
@@ -124,11 +130,10 @@ class Registry:
         self.outcomes: dict[QueueOutcome, int] = dict.fromkeys(QueueOutcome, 0)
         self._idle_flows: OrderedDict[Flow, None] = OrderedDict()
         self._idle_bands: OrderedDict[Band, None] = OrderedDict()
-        self._tracks_arrivals = False
         self.configure(config)
 
     def configure(self, config: FlowControlConfig) -> list[Band]:
-        """Take over a configuration; return the bands whose policies changed."""
+        """Take over a configuration; return the bands whose policies changed. `list_items` must follow."""
         self.config = config
         listed = {band.priority: band for band in config.bands}
         changed: list[Band] = []
@@ -141,7 +146,8 @@ class Registry:
         for priority, settings in listed.items():
             if priority not in self.bands:
                 self._add_band(settings, is_listed=True)
-        self._track_arrivals(config.max_requests is not None or config.max_bytes is not None)
+        for band in self.bands.values():
+            self._list_newest(band)
         self._idle_bands = OrderedDict.fromkeys(
             band for band in self.bands.values() if not (band.is_listed or band.queued or band.in_flight)
         )
@@ -157,26 +163,17 @@ class Registry:
             band.adopt(settings)
         return not same
 
-    def _track_arrivals(self, tracks: bool) -> None:
-        if tracks and not self._tracks_arrivals:
-            for band in self.bands.values():
-                band.arrivals = OrderedDict()
-        elif not tracks:
-            for band in self.bands.values():
-                band.arrivals = None
-        self._tracks_arrivals = tracks
+    def _list_newest(self, band: Band) -> None:
+        by_flow = band.config.when_full == "longest-flow"
+        is_limited = self.config.max_requests is not None or self.config.max_bytes is not None
+        band.newest = Newest(by_flow=by_flow) if by_flow or is_limited else None
 
-    def list_arrivals(self, items: list[Item]) -> None:
-        """Put what waits, sorted by arrival, into the bands' lists."""
+    def list_items(self, items: Iterable[Item]) -> None:
+        """Put what waits, in order of arrival, into the lists that `configure` has made anew."""
         for item in items:
-            arrivals = item.queue.flow.band.arrivals
-            assert arrivals is not None  # noqa: S101 - configure() has made them
-            arrivals[item] = None
-
-    @property
-    def tracks_arrivals(self) -> bool:
-        """Whether bands keep their items by arrival."""
-        return self._tracks_arrivals
+            flow = item.queue.flow
+            if flow.band.newest is not None:
+                flow.band.newest.add(item, flow)
 
     # -- bands
 
@@ -199,8 +196,7 @@ class Registry:
 
     def _add_band(self, settings: PriorityBandConfig, *, is_listed: bool) -> Band:
         band = Band(settings, is_listed=is_listed)
-        if self._tracks_arrivals:
-            band.arrivals = OrderedDict()
+        self._list_newest(band)
         self.bands[settings.priority] = band
         if not is_listed:
             self._idle_bands[band] = None
@@ -225,12 +221,9 @@ class Registry:
 
     def flow(self, band: Band, key: FlowKey) -> Flow:
         """Return the flow that serves a key: its own, or at `max_flows` with none idle, the band's overflow flow."""
-        flow = band.flows.get(key.id)
+        flow = self.find(band, key)
         if flow is not None:
-            return flow
-        overflow = band.overflow
-        if overflow is not None and overflow.shared and key.id in overflow.shared:
-            return overflow  # a flow of its own would overtake what waits there
+            return flow  # also where that is the overflow flow: one of its own would overtake what waits there
         while self.flow_count >= self.config.max_flows:
             if not self._idle_flows:
                 return self._overflow(band)
@@ -277,14 +270,16 @@ class Registry:
         """Note that an item waits."""
         band = flow.band
         self._use(flow)
-        if flow.shared is not None:
-            flow.shared[item.flow_key.id] = flow.shared.get(item.flow_key.id, 0) + 1
         self.queued += 1
         self.queued_bytes += item.byte_size
         band.queued += 1
         band.queued_bytes += item.byte_size
-        if band.arrivals is not None:
-            band.arrivals[item] = None
+        flow.queued += 1
+        flow.queued_bytes += item.byte_size
+        if flow.shared is not None:
+            _share(flow.shared, item, 1)
+        if band.newest is not None:
+            band.newest.add(item, flow)
         if not band.is_listed:
             self._note_band(band)
 
@@ -292,18 +287,37 @@ class Registry:
         """Note that an item waits no longer."""
         band = flow.band
         self._unuse(flow)
-        if flow.shared is not None:
-            flow.shared[item.flow_key.id] -= 1
-            if not flow.shared[item.flow_key.id]:
-                del flow.shared[item.flow_key.id]
         self.queued -= 1
         self.queued_bytes -= item.byte_size
         band.queued -= 1
         band.queued_bytes -= item.byte_size
-        if band.arrivals is not None:
-            del band.arrivals[item]
+        flow.queued -= 1
+        flow.queued_bytes -= item.byte_size
+        if not band.queued:
+            band.credit = 0.0
+        if flow.shared is not None:
+            _share(flow.shared, item, -1)
+        if band.newest is not None:
+            band.newest.remove(item, flow)
         if not band.is_listed:
             self._note_band(band)
+
+    def backlog(self, band: Band, key: FlowKey) -> tuple[int, int]:
+        """Return how many requests of an id wait, and their bytes; an id in the overflow flow counts for itself."""
+        flow = self.find(band, key)
+        if flow is None:
+            return 0, 0
+        if flow.shared is not None:
+            return flow.shared[key.id]
+        return flow.queued, flow.queued_bytes
+
+    def find(self, band: Band, key: FlowKey) -> Flow | None:
+        """Return the flow in which requests of an id wait, or may wait; None when it is not known."""
+        flow = band.flows.get(key.id)
+        overflow = band.overflow
+        if flow is None and overflow is not None and overflow.shared and key.id in overflow.shared:
+            return overflow
+        return flow
 
     def take_off(self, flow: Flow) -> None:
         """Note that a ticket was given to a flow."""
@@ -318,3 +332,12 @@ class Registry:
         flow.band.in_flight -= 1
         if not flow.band.is_listed:
             self._note_band(flow.band)
+
+
+def _share(shared: dict[str, tuple[int, int]], item: Item, sign: int) -> None:
+    name = item.flow_key.id
+    count, size = shared.get(name, (0, 0))
+    if count + sign:
+        shared[name] = count + sign, size + sign * item.byte_size
+    else:
+        del shared[name]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowgate.contracts import QueueCapability, QueueItem
 from flowgate.groups import Groups
@@ -11,6 +11,9 @@ from flowgate.lanes import FlowQueue, Group
 from flowgate.plugins import FailureSink
 from flowgate.pods import PodState
 from flowgate.turns import take_turn
+
+if TYPE_CHECKING:
+    from flowgate.shares import Credits
 
 __all__ = ["Selection"]
 
@@ -22,18 +25,29 @@ class Selection:
         groups: Told when a fairness policy fails.
         clock: The time, in seconds.
         on_failure: Called when a dispatch policy fails.
+
+    Attributes:
+        credits: What bands are owed of the shares that they are guaranteed; None where priority is strict.
     """
 
-    __slots__ = ("_clock", "_fail", "_groups", "_turn")
+    __slots__ = ("_clock", "_fail", "_groups", "_turn", "credits")
 
     def __init__(self, groups: Groups, clock: Callable[[], float], on_failure: FailureSink) -> None:
         self._groups = groups
+        self.credits: Credits | None = None
         self._clock = clock
         self._fail = on_failure
         self._turn = 0
 
     def group(self, pod: PodState) -> Group | None:
-        """Return the group whose turn it is on a pod: of the highest band that waits for it. O(lanes that share it)."""
+        """Return the group whose turn it is on a pod: of the highest band that waits for it, or of one that is owed it.
+
+        O(lanes that share it).
+        """
+        if self.credits is not None:
+            owed = self.credits.owed(pod)
+            if owed is not None:
+                return self._one_of(pod, [group for lane in pod.lanes if (group := lane.group(owed)) is not None])
         best: Group | None = None
         rivals: list[Group] = []
         for lane in pod.lanes:
@@ -45,9 +59,10 @@ class Selection:
                 rivals = []
             elif group.band is best.band:
                 rivals.append(group)
-        if best is None or not rivals:
-            return best
-        return self._contest(pod, [best, *rivals])
+        return None if best is None else self._one_of(pod, [best, *rivals])
+
+    def _one_of(self, pod: PodState, groups: list[Group]) -> Group:
+        return groups[0] if len(groups) == 1 else self._contest(pod, groups)
 
     def _contest(self, pod: PodState, rivals: list[Group]) -> Group:
         ranked = [(rank, group) for group in rivals if (rank := self._rank(group)) is not None]

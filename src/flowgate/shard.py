@@ -5,8 +5,9 @@ from itertools import chain
 
 from flowgate.ceilings import Ceilings
 from flowgate.config import FlowControlConfig
-from flowgate.contracts import Pod, PodLocator, SaturationDetector, UsageLimitPolicy
+from flowgate.contracts import FlowKey, Pod, PodLocator, SaturationDetector, UsageLimitPolicy
 from flowgate.expiry import Deadlines
+from flowgate.forecast import Forecast, forecast
 from flowgate.groups import Groups
 from flowgate.items import Item
 from flowgate.lanes import Group, Lane
@@ -15,10 +16,21 @@ from flowgate.ledger import Ledger
 from flowgate.outcomes import QueueOutcome
 from flowgate.plugins import Watched
 from flowgate.pods import PodTable
-from flowgate.registry import Registry
+from flowgate.registry import Band, Registry
 from flowgate.selection import Selection
+from flowgate.shares import Credits
 
 __all__ = ["Shard"]
+
+_WORTH_A_RETRY = frozenset(
+    {
+        QueueOutcome.REJECTED_CAPACITY,
+        QueueOutcome.REJECTED_SHED,
+        QueueOutcome.REJECTED_INFEASIBLE,
+        QueueOutcome.EVICTED_TTL,
+        QueueOutcome.EVICTED_DISPLACED,
+    }
+)
 
 
 class Shard:
@@ -52,6 +64,7 @@ class Shard:
         self.must_relocate: bool = False
         self.must_reread: bool = False
         self._planned_reads = 0
+        self._retries = 0
         self._time = time
         self._usage_limit = usage_limit
         self._bind_policies()
@@ -69,11 +82,13 @@ class Shard:
             self.pods,
             self.deadlines,
             self.groups,
+            time,
             failed,
             self.ledger.pods_changed,
         )
         self.ceilings: Ceilings = Ceilings(usage_limit, self.pods, failed)
         self.selection: Selection = Selection(self.groups, time, failed)
+        self._settle_shares()
 
     @property
     def pending(self) -> bool:
@@ -133,10 +148,27 @@ class Shard:
         lane, flow = item.queue.group.lane, item.queue.flow
         self.lanes.take(item, is_dispatched=False)
         self.registry.leave(item, flow)
-        self.ledger.evicted(item, outcome, message, lane.fault)
+        retry_after = self.retry_after(outcome, lane, flow.band, item.flow_key)
+        self.ledger.evicted(item, outcome, message, lane.fault, retry_after)
         # Where bands hold each other back, one that left may let others go.
         if not self.ceilings.is_static or (self.config.hol_scope == "pool" and not flow.band.queued):
             self.offer_all()
+
+    def forecast(self, lane: Lane, band: Band, key: FlowKey) -> Forecast | None:
+        """Predict the wait of a request that would join a lane now; None when too little is known."""
+        shares = self.config.band_shares
+        share = 0.0 if shares is None else shares.shares.get(band.priority, 0.0)
+        return forecast(lane, band, self.registry.find(band, key), share, self.ledger.now)
+
+    def retry_after(self, outcome: QueueOutcome, lane: Lane, band: Band, key: FlowKey) -> float | None:
+        """Say in how many seconds a caller should try again; None when nobody knows, or nothing would be better."""
+        if self.config.retry_after is None or outcome not in _WORTH_A_RETRY:
+            return None
+        predicted = self.forecast(lane, band, key)
+        if predicted is None:
+            return None
+        self._retries += 1
+        return self.config.retry_after.seconds(predicted.wait, self._retries)
 
     def plan_reads(self) -> None:
         """Find out when the detector must be asked again, if it was asked."""
@@ -172,7 +204,6 @@ class Shard:
 
     def reconfigure(self, config: FlowControlConfig) -> None:
         """Take over a configuration: items keep their place by arrival and the TTL that they stated."""
-        tracked = self.registry.tracks_arrivals
         self.config = config
         self._bind_policies()
         changed = self.registry.configure(config)
@@ -180,11 +211,17 @@ class Shard:
         self.deadlines.no_pods_ttl = config.empty_pool_ttl
         self.locator.poll_interval = self.detector.poll_interval = config.poll_interval
         self.lanes.rebuild(changed)
-        if self.registry.tracks_arrivals and not tracked:
-            self.registry.list_arrivals(self.waiting_items())
+        self._settle_shares()
+        self.registry.list_items(self.waiting_items())
         for lane in self.lanes.waiting:
             self.deadlines.watch(lane)
         self.offer_all()
+
+    def _settle_shares(self) -> None:
+        shares = self.config.band_shares
+        self.selection.credits = None if shares is None else Credits(self.registry, shares, self.ceilings)
+        for band in self.registry.bands.values():
+            band.credit = 0.0
 
     def _bind_policies(self) -> None:
         config = self.config

@@ -17,6 +17,7 @@ ROWS = {
     QueueOutcome.REJECTED_INVALID: (400, "invalid", 500),
     QueueOutcome.EVICTED_TTL: (429, "ttl-expired", 503),
     QueueOutcome.EVICTED_NO_PODS: (503, "no-pods", 503),
+    QueueOutcome.REJECTED_INFEASIBLE: (429, "infeasible", 429),
     QueueOutcome.EVICTED_CANCELLED: (499, "cancelled", 503),
     QueueOutcome.EVICTED_DISPLACED: (429, "displaced", 429),
     QueueOutcome.EVICTED_SHUTDOWN: (503, "shutting-down", 500),

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from flowgate import FlowControlConfig, FlowKey, Pod, PodLoad, QueueOutcome, Ticket
+from flowgate import FlowControlConfig, FlowKey, Pod, PodLoad, PriorityBandConfig, QueueOutcome, Ticket
 from flowgate.contracts import ChangeCallback, Dispatched, Dropped, Enqueued, PassEnded, PluginFailed, Released
 from flowgate.items import Item
 from flowgate.processor import ShardProcessor
@@ -135,6 +135,7 @@ class Engine:
         self.most_flows = config.max_flows
         self.failures: list[PluginFailed] = []
         self.before: dict[object, Counter[QueueOutcome]] = {}
+        self.lags: dict[int, tuple[float, float]] = {}
 
     # -- what a test may do
 
@@ -214,6 +215,7 @@ class Engine:
         self.rebudgeted_at = self.now
         self.most_flows = max(self.most_flows, config.max_flows)
         self.turns.clear()
+        self.lags.clear()
         self.processor.reconfigure(config, self.now)
         self._replay()
 
@@ -308,6 +310,7 @@ class Engine:
 
     def _replay(self) -> None:
         events, self.processor.ledger.events = self.processor.ledger.events, []
+        self.displaced_with: Counter[tuple[object, int]] = Counter()  # what went for the same arrival's sake
         self.processor.ledger.finished.clear()
         for event in events:
             if isinstance(event, Enqueued):
@@ -348,9 +351,12 @@ class Engine:
         assert self.saturation(target) == min(map(self.saturation, wanted)), "not the best candidate"
         assert event.ticket.candidates[0] == target
         assert all(self.saturation(one) < 1.0 for one in event.ticket.candidates), "a closed candidate was offered"
-        for other in self.waiting:
-            if target in self.candidates(other) and self._is_headed(other):
-                assert other.priority <= asked.priority, "a higher band waited for this pod"
+        if self.config.band_shares is None:
+            for other in self.waiting:
+                if target in self.candidates(other) and self._is_headed(other):
+                    assert other.priority <= asked.priority, "a higher band waited for this pod"
+        elif event.waited and self.limit is None:  # the same
+            self._check_shares(asked, target)
         if self.config.hol_scope == "pool":
             assert all(other.priority <= asked.priority for other in self.waiting), "a higher band waited"
         self._note_regime(asked)
@@ -367,6 +373,21 @@ class Engine:
         self.tickets[event.ticket] = target
         self._drop_turns(asked)
 
+    def _check_shares(self, asked: Asked, target: Pod) -> None:
+        """A band that waits for pods open to it lags behind its share of their dispatches by fewer than the bound."""
+        assert self.config.band_shares is not None
+        shares = self.config.band_shares.shares
+        wanting = {one.priority for one in self.waiting if target in self.candidates(one) and self._is_headed(one)}
+        for priority in wanting & set(shares):
+            # How far it lags now, and how little it ever lagged before: between the two it lost the difference.
+            lag, least = self.lags.get(priority, (0.0, 0.0))
+            lag += shares[priority] - (asked.priority == priority)
+            least = min(least, lag)
+            self.lags[priority] = lag, least
+            assert lag - least < self.config.band_shares.bound(), f"band {priority} lags behind its share"
+        if asked.priority < max(wanting):
+            assert asked.priority in shares, "a lower band without a share went first"
+
     def _dropped(self, event: Dropped) -> None:
         asked = event.request
         assert isinstance(asked, Asked)
@@ -377,7 +398,7 @@ class Engine:
                 due = max(due, self.rebudgeted_at)  # a shorter budget may have been spent already
                 assert not self.exact_timers or math.isclose(due, self.now, rel_tol=0, abs_tol=1e-9), "late"
             elif event.outcome is QueueOutcome.EVICTED_DISPLACED:
-                self._check_victim(asked)
+                self._check_victim(asked, event.message)
             self.waiting.pop(asked)
             self._drop_turns(asked)
         elif event.outcome not in (QueueOutcome.REJECTED_INVALID, QueueOutcome.REJECTED_SHUTDOWN):
@@ -424,16 +445,41 @@ class Engine:
 
     def _drop_turns(self, asked: Asked) -> None:
         """A flow that waits no longer ends the intervals that it shared."""
+        if not any(one.priority == asked.priority for one in self.waiting):
+            self.lags.pop(asked.priority, None)
         if any(self._group(one) == self._group(asked) and one.flow_id == asked.flow_id for one in self.waiting):
             return
         for key in [key for key in self.turns if key[:2] == self._group(asked) and asked.flow_id in key[2:]]:
             del self.turns[key]
 
-    def _check_victim(self, asked: Asked) -> None:
+    def _check_victim(self, asked: Asked, message: str) -> None:
+        if "which is shorter" in message:
+            self._check_longest(asked)
+            return
         lowest = [one for one, item in self.waiting.items() if item.queue.flow.band.config.displace]
         bottom = min(one.priority for one in lowest)
         newest = max((one for one in lowest if one.priority == bottom), key=lambda one: self.waiting[one].arrival)
         assert asked is newest, "not the newest request of the lowest band"
+
+    def _check_longest(self, asked: Asked) -> None:
+        """It is the newest request of a flow that no other of its band exceeds, in requests or in bytes."""
+        mine = [one for one in self.waiting if one.priority == asked.priority]
+        lengths = Counter(self._flow_of(one) for one in mine)
+        sizes: Counter[object] = Counter()
+        for one in mine:
+            sizes[self._flow_of(one)] += one.size
+        own = self._flow_of(asked)
+        before = self.displaced_with
+        longest = lengths[own] + before[own, 0] >= max(lengths[flow] + before[flow, 0] for flow in lengths)
+        largest = sizes[own] + before[own, 1] >= max(sizes[flow] + before[flow, 1] for flow in sizes)
+        assert longest or largest, "another flow of its band is longer"
+        newest = max((one for one in mine if self._flow_of(one) == own), key=lambda one: self.waiting[one].arrival)
+        assert asked is newest, "not the newest request of its flow"
+        before[own, 0] += 1
+        before[own, 1] += asked.size
+
+    def _flow_of(self, asked: Asked) -> object:
+        return self.waiting[asked].queue.flow
 
     def _check_rejection(self, asked: Asked, dropped: Dropped, settled: bool) -> None:
         band = self.config.band(asked.priority)
@@ -444,12 +490,32 @@ class Engine:
         if outcome is QueueOutcome.REJECTED_INVALID:
             return
         assert band is not None
+        if outcome is QueueOutcome.REJECTED_INFEASIBLE:
+            assert band.reject_infeasible is not None
+            assert self.candidates(asked) or not self.pool.is_keyed
         if settled and self.limit is None and self.config.hol_scope == "candidates":
             head = asked if self.pool.is_keyed else self._head_of(asked)
             assert all(self.saturation(one) >= 1.0 for one in self.candidates(head)), "it could have gone at once"
         if outcome in (QueueOutcome.REJECTED_CAPACITY, QueueOutcome.REJECTED_NO_PODS):
             head = asked if self.pool.is_keyed else self._head_of(asked)
+            self._check_limits(asked, band, dropped.message)
             assert bool(self.candidates(head)) == (outcome is QueueOutcome.REJECTED_CAPACITY) or not settled
+
+    def _check_limits(self, asked: Asked, band: PriorityBandConfig, message: str) -> None:
+        """Some limit is truly met: the flow's, the band's or the controller's."""
+        every = list(self.waiting)
+        in_band = [one for one in every if one.priority == asked.priority]
+        in_flow = [one for one in in_band if one.flow_id == asked.flow_id]
+        limits = (
+            (in_flow, band.max_flow_requests, band.max_flow_bytes),
+            (in_band, band.max_requests, band.max_bytes),
+            (every, self.config.max_requests, self.config.max_bytes),
+        )
+        assert any(
+            (most is not None and len(held) >= most)
+            or (most_bytes is not None and sum(one.size for one in held) + asked.size > most_bytes)
+            for held, most, most_bytes in limits
+        ), message
 
     # -- invariants
 

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from flowgate import FlowControlConfig, PriorityBandConfig
+from flowgate import BandShares, FlowControlConfig, PriorityBandConfig
 from flowgate.policies import BestHead, EarliestDeadlineFirst, Fcfs, RoundRobin
 from tests.stateful.engine import Asked, Engine, pod
 
@@ -62,6 +62,10 @@ def bands(draw: Any) -> list[PriorityBandConfig]:
             fairness=draw(fairness),
             mode=draw(st.sampled_from(["queue", "queue", "queue", "shed"])),
             displace=draw(st.booleans()),
+            max_flow_requests=draw(st.sampled_from([None, None, 1, 3])),
+            max_flow_bytes=draw(st.sampled_from([None, None, 20])),
+            when_full=draw(st.sampled_from(["reject", "longest-flow"])),
+            reject_infeasible=draw(st.sampled_from([None, None, 0.5, 0.99])),
         )
         for priority in draw(st.sampled_from([(0,), (0, 1), (-1, 0, 2)]))
     ]
@@ -69,16 +73,19 @@ def bands(draw: Any) -> list[PriorityBandConfig]:
 
 @st.composite
 def configs(draw: Any) -> FlowControlConfig:
+    hol_scope = draw(st.sampled_from(["candidates", "candidates", "pool"]))
+    shares = st.sampled_from([None, BandShares({0: 0.3}), BandShares({0: 1.0})])
     return FlowControlConfig(
         bands=bands(draw),
         default_band=draw(st.sampled_from([PriorityBandConfig(0), None])),
+        band_shares=None if hol_scope == "pool" else draw(shares),
         max_requests=draw(st.sampled_from([None, None, 4])),
         max_bytes=draw(st.sampled_from([None, None, 60])),
         default_ttl=draw(st.sampled_from([1.0, 5.0, math.inf])),
         no_pods_ttl=draw(st.sampled_from([None, 2.0, math.inf])),
         max_flows=draw(st.sampled_from([2, 100])),
         max_bands=draw(st.sampled_from([3, 100])),
-        hol_scope=draw(st.sampled_from(["candidates", "candidates", "pool"])),
+        hol_scope=hol_scope,
         max_dispatch_batch=draw(st.sampled_from([1, 2, 1_000])),
     )
 
@@ -207,12 +214,20 @@ class CalmMachine(ProcessorMachine):
     is_calm = True
 
     @initialize(  # type: ignore[override]
-        keyed=st.booleans(), holdback=st.booleans(), room=st.sampled_from([1, 2]), batch=st.sampled_from([1, 1_000])
+        keyed=st.booleans(),
+        holdback=st.booleans(),
+        room=st.sampled_from([1, 2]),
+        batch=st.sampled_from([1, 1_000]),
+        shares=st.sampled_from([None, {-1: 0.2, 0: 0.3}, {-1: 0.25, 0: 0.25, 1: 0.25, 2: 0.25}, {0: 0.9, 1: 0.1}]),
     )
-    def start(self, keyed: bool, holdback: bool, room: int, batch: int) -> None:
+    def start(self, keyed: bool, holdback: bool, room: int, batch: int, shares: dict[int, float] | None) -> None:
         Moody.fails = False
         limits = {"max_requests": None, "max_bytes": None}
-        config = FlowControlConfig([PriorityBandConfig(p, **limits) for p in (-1, 0, 1, 2)], max_dispatch_batch=batch)
+        config = FlowControlConfig(
+            [PriorityBandConfig(p, **limits) for p in (-1, 0, 1, 2)],
+            max_dispatch_batch=batch,
+            band_shares=shares and BandShares(shares),
+        )
         self.engine = Engine(config, keyed=keyed, holdback=holdback, room=room)
         self.engine.set_pods("ab")
 

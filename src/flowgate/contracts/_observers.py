@@ -63,6 +63,8 @@ class Dropped(NamedTuple):
     """The same in one sentence, with the numbers."""
     cause: BaseException | None
     """The error behind it: a bad value, or a plug-in that failed."""
+    retry_after: float | None = None
+    """Seconds after which a new try makes sense; None when that is not known, or no new try does."""
 
 
 class Released(NamedTuple):
