@@ -4,9 +4,10 @@ Each band with a share keeps a *credit*. A dispatch to a pod is a slot that ever
 had: it earns each of them its share. Whoever has a credit of 1 is owed a slot, and gets it before higher bands; the
 largest credit first. A band's credit ends when it waits no longer: nobody saves up.
 
-A credit stays below 2, since the shares add up to no more than 1. While nobody it meets is owed anything, a band has
-less than 1. It rises beyond that only in slots that go to another band with no smaller credit, which then starts again
-from below 1; so the excess of one band is built from the shares of those that it met, and that is less than 1 in all.
+Where those who wait want the same pods, n bands with shares never have a credit above 1 + 1/2 + ... + 1/n. Let S(j) be
+the most that the j largest credits may add up to. While nobody is owed anything each is below 1; while somebody is, a
+slot adds no more than 1 to all of them and takes 1 from the largest. So S(n) <= n, and if the largest is not one of j,
+they hold at most j parts of the j + 1: S(j) / j <= (S(j + 1) + 1) / (j + 1), from which S(1) follows.
 """
 
 from collections.abc import Mapping
@@ -50,7 +51,8 @@ class BandShares:
     """The least share of dispatches that some bands get, however much higher bands ask for.
 
     A band that waits for pods which are open to it gets, of any n dispatches to them in a row, at least
-    ``share * n - bound()``. What nobody is owed goes by strict priority, as ever.
+    ``share * n - bound()``. What nobody is owed goes by strict priority, as ever. That is exact where all bands want
+    the same pods; where subsets overlap, one may spend here what it earned there, and others lag somewhat more.
 
     Args:
         shares: Priority to share, more than 0; all shares add up to at most 1.
@@ -60,14 +62,14 @@ class BandShares:
         TypeError: A priority is no int, or a share no number.
 
     >>> BandShares({-1: 0.05, 0: 0.2}).bound()
-    2.0
+    1.5
     """
 
     shares: Mapping[int, float] = attrs.field(converter=_frozen_map, validator=_check_shares, eq=dict)
 
     def bound(self) -> float:
-        """Return by how many dispatches a band may lag behind its share, at most."""
-        return 2.0
+        """Return by how many dispatches a band may lag behind its share, at most: 1 + 1/2 + ... for as many shares."""
+        return sum(1 / rank for rank in range(1, len(self.shares) + 1))
 
     def __hash__(self) -> int:
         return hash(frozenset(self.shares.items()))
@@ -82,22 +84,22 @@ class Credits:
         ceilings: How full each band may make a pod: one that is held back earns nothing.
     """
 
-    __slots__ = ("_ceilings", "_registry", "_shares")
+    __slots__ = ("_ceilings", "_registry", "shares")
 
     def __init__(self, registry: "Registry", shares: BandShares, ceilings: "Ceilings") -> None:
         self._registry = registry
-        self._shares = shares.shares
+        self.shares: Mapping[int, float] = shares.shares
         self._ceilings = ceilings
 
     def owed(self, pod: "PodState") -> "Band | None":
         """Return the band that a pod's next slot is owed to, its share of this slot counted; None for nobody."""
-        owed = [band for band in self._earning(pod) if band.credit + self._shares[band.priority] >= _OWED]
+        owed = [band for band in self._earning(pod) if band.credit + self.shares[band.priority] >= _OWED]
         return max(owed, key=self._claim, default=None)
 
     def count(self, pod: "PodState", served: "Band") -> None:
         """Note a dispatch: all who might have had it earn their share of it, and whoever gets it has had it."""
         for band in self._earning(pod):
-            band.credit += self._shares[band.priority]
+            band.credit += self.shares[band.priority]
         served.credit = max(0.0, served.credit - 1.0)
 
     def _earning(self, pod: "PodState") -> "list[Band]":
@@ -105,7 +107,7 @@ class Credits:
         bands = self._registry.bands
         return [
             band
-            for priority in self._shares
+            for priority in self.shares
             if (band := bands.get(priority)) is not None
             and band.queued
             and pod.saturation < self._ceilings.of(priority)
@@ -113,4 +115,4 @@ class Credits:
         ]
 
     def _claim(self, band: "Band") -> tuple[float, int]:
-        return band.credit + self._shares[band.priority], band.priority
+        return band.credit + self.shares[band.priority], band.priority
