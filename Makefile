@@ -7,19 +7,22 @@ BIN := $(VENV)/bin
 ON_PATH := PATH="$(abspath $(BIN)):$$PATH"
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# The examples that are packages are installed as their users would: away from the checkout.
+ALONE := build/examples-venv
+
 # A change of pyproject.toml installs again. `to-run` has what the demo and the tests need, `to-develop` all the rest.
 TO_RUN := $(VENV)/.installed-to-run
 TO_DEVELOP := $(VENV)/.installed-to-develop
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs examples bench bench-quick check clean
+.PHONY: help demo test lint types docs examples bench bench-quick bench-adaptive check clean
 
 help:
 	@echo "make demo         install into $(VENV), and watch a pool scale from zero"
 	@echo "make test         install into $(VENV), and run the tests under branch coverage"
 	@echo "make check        run what CI runs: lint, types, docs, examples, test"
-	@echo "make bench        run the benchmarks (bench-quick: a short run)"
+	@echo "make bench        run the benchmarks (bench-quick: a short run; bench-adaptive: limits found)"
 	@echo "make clean        remove what these commands made"
 
 demo: $(TO_RUN)
@@ -43,13 +46,23 @@ docs: $(TO_DEVELOP)
 
 examples: $(TO_RUN)
 	$(BIN)/python examples/quickstart/quickstart.py
+	$(BIN)/python docs/how-to/choose_policies.py
 	$(BIN)/python -m examples.demo
+	rm -rf $(ALONE)
+	$(PYTHON) -m venv $(ALONE)
+	$(ALONE)/bin/python -m pip install --quiet --disable-pip-version-check './examples/custom_policy[test]' './examples/asgi_gateway[proxy,test]'
+	$(ALONE)/bin/python -m flowgate check examples/custom_policy/gateway.toml
+	cd examples/custom_policy && $(abspath $(ALONE))/bin/python -m pytest -q
+	cd examples/asgi_gateway && $(abspath $(ALONE))/bin/python -m pytest -q
 
 bench: $(TO_RUN)
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(TO_RUN)
 	$(BIN)/python -m benchmarks --quick
+
+bench-adaptive: $(TO_RUN)
+	$(BIN)/python -m benchmarks.adaptive
 
 check: lint types docs examples test
 

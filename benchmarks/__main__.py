@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.fairness import fairness
 from benchmarks.memory import memory
 from benchmarks.report import as_dict, machine, table
 from benchmarks.rounds import Figure, measure
@@ -19,6 +20,8 @@ __all__ = ["main", "run"]
 def run(sizes: Sizes) -> list[Figure]:
     """Measure everything."""
     figures = [figure for suite in suites(sizes) for figure in measure(suite, sizes.rounds)]
+    for suite in fairness(sizes.active, sizes.choices):
+        figures += measure(suite, -(-sizes.rounds // 2))
     return figures + memory(sizes.parked)
 
 

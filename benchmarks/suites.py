@@ -22,6 +22,8 @@ class Sizes:
         callers: Of the queued path; it is measured with five times as many as well.
         each: Requests of each caller.
         parked: Requests behind the closed gate.
+        active: How many flows wait while a fairness policy chooses between them.
+        choices: It makes, in a round; there are half as many rounds.
     """
 
     rounds: int = 9
@@ -29,10 +31,12 @@ class Sizes:
     callers: int = 1_000
     each: int = 10
     parked: int = 10_000
+    active: tuple[int, ...] = (10, 1_000, 100_000)
+    choices: int = 10_000
 
 
 FULL = Sizes()
-QUICK = Sizes(rounds=5, calls=5_000, callers=500, each=2, parked=3_000)
+QUICK = Sizes(rounds=5, calls=5_000, callers=500, each=2, parked=3_000, active=(10, 10_000), choices=2_000)
 
 
 def suites(sizes: Sizes) -> list[list[Case]]:

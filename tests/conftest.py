@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-from trio.testing import MockClock
 
-from flowgate.testing._virtual_time import VirtualTimeLoop
+from flowgate.testing import virtual_backend
 
 # Async tests with @given share one clock among their examples; it only ever goes on.
 _FIXTURE_PER_TEST = (HealthCheck.function_scoped_fixture,)
@@ -25,6 +24,4 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Run each async test on both backends, in virtual time that starts at 0.0 seconds."""
-    if request.param == "asyncio":
-        return "asyncio", {"loop_factory": VirtualTimeLoop}
-    return "trio", {"clock": MockClock(autojump_threshold=0)}
+    return virtual_backend(request.param)

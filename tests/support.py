@@ -8,10 +8,9 @@ from typing import Any
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 import trio
 
-from flowgate import FlowControlConfig, FlowControlError, FlowController, Pod, PodLoad, QueueOutcome, Request, Ticket
+from flowgate import FlowControlConfig, FlowController, Pod, PodLoad, QueueOutcome, Request, Ticket, testing
 from flowgate.admission import LegacyAdmissionController
 from flowgate.contracts import (
     Dispatched,
@@ -25,89 +24,39 @@ from flowgate.contracts import (
 from flowgate.items import Item
 from flowgate.processor import ShardProcessor
 from flowgate.stats import ControllerStats
+from flowgate.testing import Caller
+from flowgate.testing import until_blocked as settle
+
+__all__ = [
+    "POD_A",
+    "POD_B",
+    "POD_C",
+    "CallDetector",
+    "Caller",
+    "Callers",
+    "Core",
+    "Ledger",
+    "MapLocator",
+    "Recorder",
+    "StepCounter",
+    "assert_books",
+    "assert_idle",
+    "is_trio",
+    "lose_ticket",
+    "settle",
+]
 
 POD_A = Pod("a", "10.0.0.1", 8000)
 POD_B = Pod("b", "10.0.0.2", 8000)
 POD_C = Pod("c", "10.0.0.3", 8000)
 
 
-async def settle(turns: int = 60) -> None:
-    """Let the loop run until everybody did what can be done at this instant; no time passes."""
-    for _ in range(turns):
-        await anyio.lowlevel.checkpoint()
-
-
-class Caller:
-    """One task that waits for admission, and then holds its ticket until it is told to release it, or cancelled."""
-
-    def __init__(self, controller: FlowController, request: FlowControlRequest) -> None:
-        self.controller = controller
-        self.request = request
-        self.scope = anyio.CancelScope()
-        self.ticket: Ticket | None = None
-        self.error: FlowControlError | None = None
-        self.is_cancelled = False
-        self.ended_at: float | None = None
-        self._released = anyio.Event()
-
-    async def run(self) -> None:
-        with self.scope:
-            try:
-                with await self.controller.enqueue_and_wait(self.request) as self.ticket:
-                    self.ended_at = anyio.current_time()
-                    await self._released.wait()
-            except FlowControlError as error:
-                self.error = error
-                self.ended_at = anyio.current_time()
-        self.is_cancelled = self.scope.cancelled_caught
-        if self.ended_at is None:
-            self.ended_at = anyio.current_time()
-
-    @property
-    def outcome(self) -> QueueOutcome | None:
-        if self.ticket is not None:
-            return QueueOutcome.DISPATCHED
-        return None if self.error is None else self.error.outcome
-
-    def release(self) -> None:
-        """Give the slot back now, and let the task end."""
-        assert self.ticket is not None
-        self.ticket.release()
-        self._released.set()
-
-    def cancel(self) -> None:
-        self.scope.cancel()
-
-
-class Callers:
+class Callers(testing.Callers):
     """Callers of one controller, in a task group of the test's own."""
 
     def __init__(self, tasks: anyio.abc.TaskGroup, controller: FlowController) -> None:
+        super().__init__(controller)
         self._tasks = tasks
-        self._controller = controller
-        self.all: list[Caller] = []
-
-    def begin(self, request: FlowControlRequest) -> Caller:
-        """Start a caller; its task runs when the loop does."""
-        caller = Caller(self._controller, request)
-        self.all.append(caller)
-        self._tasks.start_soon(caller.run)
-        return caller
-
-    async def start(self, request: FlowControlRequest) -> Caller:
-        """Start a caller, and let it come as far as it can at this instant."""
-        caller = self.begin(request)
-        await settle(8)
-        return caller
-
-    async def finish(self) -> None:
-        """Release whatever is held, until nobody holds or waits."""
-        await settle()
-        while held := [caller for caller in self.all if caller.ticket is not None and not caller.ticket.is_released]:
-            for caller in held:
-                caller.release()
-            await settle()
-        assert all(caller.ended_at is not None for caller in self.all), "somebody still waits"
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from benchmarks.suites import Sizes
 if TYPE_CHECKING:
     from pathlib import Path
 
-_TINY = Sizes(rounds=1, calls=200, callers=20, each=2, parked=50)
+_TINY = Sizes(rounds=1, calls=200, callers=20, each=2, parked=50, active=(2, 5), choices=20)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,12 @@ def test_each_part_of_the_budget_is_measured(report: tuple[str, dict[str, Any]])
         "queued, 100 callers, as many flows, 8 bands": 4.0,
         "drain over 50 flows": 2.0,
         "memory over 10 flows": 2_048.0,
+        "round-robin, 5 flows": 3.0,
+        "best-head, 5 flows": 3.0,
+        "deficit-round-robin, 5 flows": 3.0,
+        "start-time-fair-queuing, 5 flows": 3.0,
+        "virtual-token-counter, 5 flows": 3.0,
+        "least-attained-service, 5 flows": 3.0,
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 
 # These statements are the promise: they work as they stand.
 from flowgate import (
+    BandShares,
     FlowControlConfig,
     FlowControlError,
     FlowController,
@@ -21,11 +22,14 @@ from flowgate import (
     Request,
     RequestEvicted,
     RequestRejected,
+    RetryAfter,
     Ticket,
 )
 from flowgate.admission import FlowControlAdmissionController, LegacyAdmissionController, http_response
+from flowgate.configfile import ConfigError, Problem, Settings, load_config, load_settings
 from flowgate.contracts import (
     AdmissionController,
+    Costed,
     FlowControlRequest,
     InterFlowDispatchPolicy,
     IntraFlowDispatchPolicy,
@@ -34,17 +38,50 @@ from flowgate.contracts import (
     PodLocator,
     QueueCapability,
     QueueItem,
+    ReleaseAware,
     SafeQueue,
     SaturationDetector,
     UsageLimitPolicy,
 )
 from flowgate.locators import CachedPodLocator, PollingPodLocator, StaticPodLocator, SubsetPodLocator
-from flowgate.policies import BestHead, EarliestDeadlineFirst, Fcfs, RoundRobin, SloDeadline
+from flowgate.policies import (
+    BestHead,
+    DeficitRoundRobin,
+    EarliestDeadlineFirst,
+    Fcfs,
+    LeastAttainedService,
+    PriorityHoldback,
+    RoundRobin,
+    SloDeadline,
+    SoftReflectiveCeiling,
+    StartTimeFairQueuing,
+    StaticUsageLimit,
+    VirtualTokenCounter,
+)
 from flowgate.queues import ListQueue, PriorityQueue
-from flowgate.saturation import ConcurrencyDetector, UtilizationDetector
+from flowgate.saturation import (
+    AdaptiveDetector,
+    ConcurrencyDetector,
+    UtilizationDetector,
+    all_of,
+    any_of,
+    slow_start,
+)
+from flowgate.testing import (
+    Callers,
+    ManualDetector,
+    PodPool,
+    Recorder,
+    VirtualClock,
+    VirtualTimeLoop,
+    assert_idle,
+    make_pods,
+    run_in_virtual_time,
+)
 
 PROMISED = {
     "flowgate": [
+        BandShares,
         FlowControlConfig,
         FlowController,
         FlowControlError,
@@ -57,11 +94,14 @@ PROMISED = {
         Request,
         RequestEvicted,
         RequestRejected,
+        RetryAfter,
         Ticket,
     ],
     "flowgate.admission": [FlowControlAdmissionController, LegacyAdmissionController, http_response],
+    "flowgate.configfile": [ConfigError, Problem, Settings, load_config, load_settings],
     "flowgate.contracts": [
         AdmissionController,
+        Costed,
         FlowControlRequest,
         InterFlowDispatchPolicy,
         IntraFlowDispatchPolicy,
@@ -70,14 +110,39 @@ PROMISED = {
         PodLocator,
         QueueCapability,
         QueueItem,
+        ReleaseAware,
         SafeQueue,
         SaturationDetector,
         UsageLimitPolicy,
     ],
     "flowgate.locators": [CachedPodLocator, PollingPodLocator, StaticPodLocator, SubsetPodLocator],
-    "flowgate.policies": [BestHead, EarliestDeadlineFirst, Fcfs, RoundRobin, SloDeadline],
+    "flowgate.policies": [
+        BestHead,
+        DeficitRoundRobin,
+        EarliestDeadlineFirst,
+        Fcfs,
+        LeastAttainedService,
+        PriorityHoldback,
+        RoundRobin,
+        SloDeadline,
+        SoftReflectiveCeiling,
+        StartTimeFairQueuing,
+        StaticUsageLimit,
+        VirtualTokenCounter,
+    ],
     "flowgate.queues": [ListQueue, PriorityQueue],
-    "flowgate.saturation": [ConcurrencyDetector, UtilizationDetector],
+    "flowgate.saturation": [AdaptiveDetector, ConcurrencyDetector, UtilizationDetector, all_of, any_of, slow_start],
+    "flowgate.testing": [
+        Callers,
+        ManualDetector,
+        PodPool,
+        Recorder,
+        VirtualClock,
+        VirtualTimeLoop,
+        assert_idle,
+        make_pods,
+        run_in_virtual_time,
+    ],
 }
 ROOT = Path(__file__).parents[1]
 

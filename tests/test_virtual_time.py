@@ -1,6 +1,7 @@
 """The tests' own clock keeps its promises, or no other test about time means anything."""
 
 import asyncio
+import socket
 import threading
 import time
 
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowgate.testing import VirtualTimeLoop
 from flowgate.testing import _virtual_time as virtual_time
-from flowgate.testing._virtual_time import VirtualTimeLoop
 
 
 @pytest.mark.anyio
@@ -88,3 +89,43 @@ def test_a_deadlock_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(virtual_time, "_LONGEST_SILENCE", 0.01)
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner, pytest.raises(RuntimeError, match="deadlock"):
         runner.run(asyncio.Event().wait())
+
+
+def test_sockets_are_waited_for_when_no_timer_is_armed() -> None:
+    """A connection over a pair of sockets works: readers and writers come, change and go."""
+
+    async def talk() -> bytes:
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        with theirs:
+            theirs.settimeout(5)
+            writer.write(b"hello")
+            await writer.drain()
+            theirs.sendall(theirs.recv(5).upper())
+            answer = await reader.readexactly(5)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        assert runner.run(talk()) == b"HELLO"
+        assert runner.get_loop().time() == 0.0
+
+
+def test_one_socket_may_be_read_and_written() -> None:
+    """The loop changes what it listens for, and can tell of what."""
+    ours, theirs = socket.socketpair()
+    loop = VirtualTimeLoop()
+    with ours, theirs:
+        heard: list[str] = []
+        loop.add_reader(ours, heard.append, "read")
+        loop.add_writer(ours, heard.append, "write")
+        loop.add_writer(ours, loop.stop)
+        loop.run_forever()
+        loop.remove_writer(ours)
+        theirs.sendall(b"x")
+        loop.add_reader(ours, lambda: (heard.append("read"), loop.stop()))
+        loop.run_forever()
+        loop.remove_reader(ours)
+        loop.close()
+    assert heard == ["read"]

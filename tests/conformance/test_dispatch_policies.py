@@ -4,7 +4,7 @@ import pytest
 
 from flowgate.contracts import IntraFlowDispatchPolicy
 from flowgate.policies import EarliestDeadlineFirst, Fcfs, SloDeadline
-from flowgate.testing._dispatch_suite import DispatchPolicySuite
+from flowgate.testing.suites import DispatchPolicySuite
 
 
 @pytest.fixture(params=[Fcfs(), EarliestDeadlineFirst(), SloDeadline()], ids=lambda policy: policy.name)

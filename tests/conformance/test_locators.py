@@ -1,14 +1,14 @@
 """Our locators, alone and inside each other, keep the promises of every locator."""
 
-import asyncio
 from collections.abc import Sequence
 
+import anyio
 import pytest
 
 from flowgate.contracts import Pod
 from flowgate.locators import CachedPodLocator, PollingPodLocator, StaticPodLocator, SubsetPodLocator
-from flowgate.testing._locator_suite import LocatorRig, PodLocatorSuite, RigFactory
-from flowgate.testing._virtual_time import VirtualTimeLoop
+from flowgate.testing import run_in_virtual_time
+from flowgate.testing.suites import LocatorRig, PodLocatorSuite, RigFactory
 from tests.locators.plain import KeyedLocator, PlainLocator
 
 
@@ -65,12 +65,11 @@ def polling(pods: Sequence[Pod]) -> LocatorRig:
 
     async def poll_once() -> None:
         async with locator:
-            await asyncio.sleep(0.5)
+            await anyio.sleep(0.5)
 
     def set_pods(pods: Sequence[Pod]) -> None:
         answer[:] = pods
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            runner.run(poll_once())
+        run_in_virtual_time(poll_once)
 
     rig = LocatorRig(locator, set_pods)
     set_pods(pods)

@@ -3,8 +3,7 @@
 import pytest
 
 from flowgate.queues import ListQueue, PriorityQueue
-from flowgate.testing._items import QueueFactory
-from flowgate.testing._queue_suite import SafeQueueSuite
+from flowgate.testing.suites import QueueFactory, SafeQueueSuite
 
 
 @pytest.fixture(params=[ListQueue, PriorityQueue])

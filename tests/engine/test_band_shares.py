@@ -10,28 +10,29 @@ import pytest
 from flowgate import BandShares, FlowControlConfig, PriorityBandConfig
 from flowgate.registry import Band
 from flowgate.shares import Credits
-from tests.stateful.engine import Asked, Engine
+from flowgate.testing._machine_engine import CheckedEngine
+from flowgate.testing._model_parts import Holdback, MovableRequest
 
 BANDS = (-1, 0, 1, 2)
 
 
-def engine(shares: dict[int, float] | None, **engine: Any) -> Engine:
+def engine(shares: dict[int, float] | None, **engine: Any) -> CheckedEngine:
     limits = {"max_requests": None, "max_bytes": None}
     config = FlowControlConfig(
         [PriorityBandConfig(priority, **limits) for priority in BANDS],
         default_ttl=1e9,
         band_shares=None if shares is None else BandShares(shares),
     )
-    return Engine(config, **engine)
+    return CheckedEngine(config, **engine)
 
 
-def crowd(engine: Engine, count: int, priorities: Sequence[int], subset: str | None = None) -> None:
+def crowd(engine: CheckedEngine, count: int, priorities: Sequence[int], subset: str | None = None) -> None:
     for priority in priorities:
         for _ in range(count):
-            engine.submit(Asked("x", priority, subset=None if subset is None else frozenset(subset)))
+            engine.submit(MovableRequest("x", priority, subset=None if subset is None else frozenset(subset)))
 
 
-def serve(engine: Engine, count: int) -> list[int]:
+def serve(engine: CheckedEngine, count: int) -> list[int]:
     """Release one ticket after the other; return the bands of those that went instead."""
     served = []
     for _ in range(count):
@@ -42,7 +43,7 @@ def serve(engine: Engine, count: int) -> list[int]:
     return served
 
 
-def finish(engine: Engine) -> None:
+def finish(engine: CheckedEngine) -> None:
     engine.close()
     for ticket in list(engine.tickets):
         engine.release(ticket)
@@ -105,7 +106,7 @@ def test_slots_that_a_band_cannot_use_earn_it_nothing() -> None:
 
 def test_a_band_that_is_held_back_earns_nothing() -> None:
     """What a ceiling keeps from a band is no debt."""
-    shop = engine({0: 0.5}, room=1, holdback=True)
+    shop = engine({0: 0.5}, room=1, usage_limit=Holdback())
     shop.set_pods("a")
     shop.set_extra("a", 0.6)
     crowd(shop, 5, (1, 0))

@@ -8,13 +8,23 @@ from flowgate.contracts import (
     ClockBound,
     Pod,
     PodLocator,
+    ReleaseAware,
     SaturationDetector,
     SelectionKeyed,
     TimeVarying,
     Watchable,
 )
 from flowgate.locators import CachedPodLocator, PollingPodLocator, StaticPodLocator, SubsetPodLocator
-from flowgate.saturation import ConcurrencyDetector, UtilizationDetector
+from flowgate.saturation import (
+    AdaptiveDetector,
+    Aimd,
+    ConcurrencyDetector,
+    Gradient2,
+    UtilizationDetector,
+    all_of,
+    any_of,
+    slow_start,
+)
 
 
 async def fetch() -> list[Pod]:
@@ -67,3 +77,15 @@ utilization_is_a_detector: SaturationDetector = utilization
 utilization_is_watchable: Watchable = utilization
 utilization_is_clock_bound: ClockBound = utilization
 utilization_varies_in_time: TimeVarying = utilization
+
+adaptive = AdaptiveDetector(Aimd(latency_threshold=2, backoff=0.5), initial=4, max_pods=100)
+adaptive_by_gradient = AdaptiveDetector(Gradient2(tolerance=2, queue_size=4))
+adaptive_is_a_detector: SaturationDetector = adaptive
+adaptive_is_watchable: Watchable = adaptive
+adaptive_is_clock_bound: ClockBound = adaptive
+adaptive_learns: ReleaseAware = adaptive
+limit: float = adaptive.limit_of(Pod("a", "10.0.0.1", 80))
+
+fullest: SaturationDetector = any_of(concurrency, utilization, adaptive)
+emptiest: SaturationDetector = all_of(concurrency, any_of(adaptive))
+warming: SaturationDetector = slow_start(fullest, window=10, initial=0.2, steps=4, warm=[Pod("a", "10.0.0.1", 80)])

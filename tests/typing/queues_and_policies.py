@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from flowgate.contracts import (
     BandView,
+    ClockBound,
+    Costed,
     FlowGroup,
     FlowQueueView,
     InterFlowDispatchPolicy,
@@ -15,15 +17,22 @@ from flowgate.contracts import (
 )
 from flowgate.policies import (
     BestHead,
+    DeficitRoundRobin,
     EarliestDeadlineFirst,
     Fcfs,
+    LeastAttainedService,
     QueueSelectorPolicy,
     RoundRobin,
     SloDeadline,
+    StartTimeFairQueuing,
+    VirtualTokenCounter,
     adapt_fairness,
 )
 from flowgate.policies._best_head import _Heads  # pyright: ignore[reportPrivateUsage]
+from flowgate.policies._deficit_round_robin import _Ring  # pyright: ignore[reportPrivateUsage]
+from flowgate.policies._levels import Levels
 from flowgate.queues import ListQueue, PriorityQueue
+from flowgate.testing._fairness_bounds import BoundedFairnessPolicy
 
 
 class Longest:
@@ -42,5 +51,15 @@ fairness: list[InterFlowDispatchPolicy] = [
     adapt_fairness(selector, 0),
     adapt_fairness(RoundRobin(), 0),
 ]
+bounded: list[BoundedFairnessPolicy] = [
+    RoundRobin(),
+    DeficitRoundRobin(quantum=1_000, weights={"a": 2}, cost="tokens"),
+    StartTimeFairQueuing(weights=lambda key: key.priority + 1.0, cost=lambda request: request.byte_size()),
+    VirtualTokenCounter(max_idle_flows=10),
+    LeastAttainedService(half_life=10),
+]
+costed: list[Costed] = [DeficitRoundRobin(), StartTimeFairQueuing(), VirtualTokenCounter(), LeastAttainedService()]
+clock_bound: ClockBound = LeastAttainedService()
 group: FlowGroup = _Heads()
+groups: list[FlowGroup] = [_Ring(DeficitRoundRobin()), Levels(lambda key: 1.0, max_idle_flows=10)]
 ranked: RankedGroup = _Heads()

@@ -42,7 +42,7 @@ class ReleaseAware(Protocol):
         Args:
             pod: The pod that the ticket was charged to last.
             load: The pod's, this ticket still counted.
-            held: Seconds from dispatch to release.
+            held: Seconds from dispatch to release; the bound clock less this is the time of dispatch.
             result: How the request fared there. ``"ignored"`` says nothing of the pod.
         """
         ...
@@ -51,6 +51,10 @@ class ReleaseAware(Protocol):
 @runtime_checkable
 class UsageLimitPolicy(Protocol):
     """Decides between bands: how full each may make a pod.
+
+    A policy whose ceilings are one number for all bands at all times may say so with that number (0..1) as an attribute
+    `constant_ceiling`. It is read once, when the controller is built, and the policy is never asked: no band holds
+    another back then. It may be `ClockBound`.
 
     Called when a dispatch pass starts, again when it would end, and for an arrival that finds nothing waiting. It must
     answer at once. An answer of the wrong length, with a value outside 0..1, or that rises is a failure: the pass then

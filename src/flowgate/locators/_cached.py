@@ -9,8 +9,8 @@ from typing import Self
 
 import attrs
 
+from flowgate.announcer import Announcer
 from flowgate.contracts import Pod, PodLocator
-from flowgate.locators._announcer import Announcer
 from flowgate.locators._checks import check_seconds
 from flowgate.locators._inner import InnerLocator, NextChange, Subscribe
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import cast
 
+from flowgate.announcer import Announcer
 from flowgate.contracts import ChangeCallback, Pod
-from flowgate.locators._announcer import Announcer
 
 __all__ = ["StaticPodLocator"]
 

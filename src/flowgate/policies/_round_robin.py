@@ -30,8 +30,17 @@ class RoundRobin:
         """``"round-robin"``."""
         return "round-robin"
 
-    def bound(self) -> int:
-        """Largest difference, in requests, between two flows over any interval in which both wait."""
+    def bound(
+        self,
+        max_cost: tuple[float, float] = (1, 1),  # noqa: ARG002 - a turn is a request, whatever it costs
+        weights: tuple[float, float] = (1, 1),  # noqa: ARG002 - and nobody weighs more
+    ) -> int:
+        """Largest difference, in requests, between two flows over any interval in which both wait.
+
+        Args:
+            max_cost: As for policies that share by cost; it makes no difference.
+            weights: The same.
+        """
         return 1
 
     def new_group(self) -> FlowGroup:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from flowgate.contracts import ChangeCallback, Pod, PodLoad, PodMetrics
+from flowgate.saturation._checks import check_number
 
 __all__ = ["UtilizationDetector"]
 
@@ -111,8 +112,5 @@ def _unsubscribe() -> None:
 
 
 def _check_positive(name: str, value: object, at_most: float = math.inf) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not (0.0 < value <= at_most and math.isfinite(value)):
-        raise ValueError(f"{name} must be finite, more than 0 and at most {at_most}, not {value!r}")
-    return value
+    rule = f"finite, more than 0 and at most {at_most}"
+    return check_number(name, value, lambda number: 0.0 < number <= at_most and math.isfinite(number), rule)

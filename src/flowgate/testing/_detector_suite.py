@@ -2,10 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from flowgate.contracts import Pod, PodLoad, PodMetrics, SaturationDetector
+from flowgate.contracts import Pod, PodLoad, PodMetrics, ReleaseResult, SaturationDetector
 from flowgate.testing._locator_suite import SettableClock
 
 NOW = 1000.0
@@ -24,6 +24,7 @@ PODS = (
     _pod(4, waiting=1, running=1, kv_cache_usage=0.1, updated_at=NOW - 1e6),
     _pod(5, waiting=1, running=1, kv_cache_usage=0.1, updated_at=NOW + 1e6),
 )
+RESULTS: tuple[ReleaseResult, ...] = ("ok", "dropped", "ignored")
 LOADS = tuple(PodLoad(in_flight, since) for in_flight in (0, 1, 2, 5, 10**6) for since in (0, in_flight))
 
 
@@ -39,6 +40,23 @@ def _ask_all(detector: SaturationDetector) -> list[float]:
     return [detector.saturation(pod, PodLoad(1, 1)) for pod in PODS]
 
 
+class _Ear:
+    """Counts announcements."""
+
+    calls = 0
+
+    def __call__(self, pods: Sequence[Pod] | None = None) -> None:  # noqa: ARG002 - the contract's
+        self.calls += 1
+
+
+def _release_many(detector: SaturationDetector, clock: SettableClock, pod: Pod, *results: ReleaseResult) -> None:
+    """Let tickets come back from a pod, fast and slow ones, at few and many in flight."""
+    if released := getattr(detector, "released", None):
+        for turn, in_flight, held, result in itertools.product(range(20), (1, 5, 50), (0.0, 0.01, 2.0), results):
+            clock.now += 0.01 * (turn % 2)
+            released(pod, PodLoad(in_flight, in_flight), held, result)
+
+
 class SaturationDetectorSuite:
     """Tests of a detector class.
 
@@ -50,7 +68,7 @@ class SaturationDetectorSuite:
         """It has `saturation`, and each optional part can be called or is absent."""
         detector = make_detector()
         assert isinstance(detector, SaturationDetector)
-        for part in ("subscribe", "bind", "next_change"):
+        for part in ("subscribe", "bind", "next_change", "released"):
             assert getattr(detector, part, None) is None or callable(getattr(detector, part))
 
     def test_answers_with_a_number(self, make_detector: DetectorFactory) -> None:
@@ -85,12 +103,12 @@ class SaturationDetectorSuite:
         """More than once, and after the first time nobody is called."""
         detector, _clock = _bound(make_detector)
         if subscribe := getattr(detector, "subscribe", None):
-            heard: list[object] = []
-            unsubscribe = subscribe(lambda pods=None: heard.append(pods))
+            ear = _Ear()
+            unsubscribe = subscribe(ear)
             unsubscribe()
             unsubscribe()
             _ask_all(detector)
-            assert not heard
+            assert not ear.calls
 
     def test_answers_hold_until_next_change(self, make_detector: DetectorFactory) -> None:
         """`next_change` lies ahead, and until it has come nothing but pods and loads moves an answer."""
@@ -103,3 +121,33 @@ class SaturationDetectorSuite:
             clock.now = clock.now + 1e9 if at is None else math.nextafter(at, 0)
             assert _ask_all(detector) == answers
             clock.now = clock.now if at is None else at
+
+    def test_keeps_its_promises_whatever_releases_teach(self, make_detector: DetectorFactory) -> None:
+        """A detector that learns hears every release without complaint, and answers as before: finite, monotone."""
+        for result in RESULTS:
+            detector, clock = _bound(make_detector)
+            for pod in PODS:
+                _release_many(detector, clock, pod, result)
+                answers = [detector.saturation(pod, PodLoad(count, count)) for count in (*range(20), 10**6)]
+                assert answers == sorted(answers)
+                assert answers[0] >= 0.0
+                assert 1.0 <= answers[-1] < math.inf
+
+    def test_releases_move_no_other_pod_in_silence(self, make_detector: DetectorFactory) -> None:
+        """The engine looks at the released pod by itself; of another it must be told."""
+        detector, clock = _bound(make_detector)
+        ear = _Ear()
+        if (subscribe := getattr(detector, "subscribe", None)) and getattr(detector, "next_change", None) is None:
+            subscribe(ear)
+            before = _ask_all(detector)
+            _release_many(detector, clock, PODS[0], *RESULTS)
+            assert ear.calls or _ask_all(detector)[1:] == before[1:]
+
+    def test_an_ignored_release_teaches_nothing(self, make_detector: DetectorFactory) -> None:
+        """It says nothing of the pod."""
+        detector, clock = _bound(make_detector)
+        start = clock.now
+        before = _ask_all(detector)
+        _release_many(detector, clock, PODS[0], "ignored")
+        clock.now = start
+        assert _ask_all(detector) == before

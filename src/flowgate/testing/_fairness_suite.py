@@ -1,20 +1,35 @@
-"""The promises of every InterFlowDispatchPolicy."""
+"""The promises of every InterFlowDispatchPolicy, and of those that have a bound."""
 
 import gc
+import math
 import weakref
+from itertools import count, islice
+from typing import ClassVar
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from flowgate.contracts import InterFlowDispatchPolicy
-from flowgate.testing._groups import Lane, absent_flow, play
+from flowgate.testing._fairness_bounds import BoundedFairnessPolicy, Step, check_bound, steps
+from flowgate.testing._groups import Lane, absent_flow, come_and_go, play, size_of
 from flowgate.testing._items import Item
+
+__all__ = ["BoundedFairnessSuite", "FairnessPolicySuite"]
+
+# One policy serves all examples, and every subclass runs the same test: policies hold no state, groups do.
+_SHARED_POLICY = (HealthCheck.function_scoped_fixture, HealthCheck.differing_executors, HealthCheck.too_slow)
 
 
 class FairnessPolicySuite:
     """Tests of a policy between flows.
 
     Subclass it under a name that pytest collects, beside a fixture `policy` that answers with your policy.
+
+    Attributes:
+        remembered_flows: The most flows that do not wait that a group of it remembers.
     """
+
+    remembered_flows: ClassVar[int] = 5_000
 
     def test_is_a_fairness_policy(self, policy: InterFlowDispatchPolicy) -> None:
         """It has every part of the contract, and a name to show."""
@@ -82,10 +97,52 @@ class FairnessPolicySuite:
     def test_empty_group_holds_no_flow(self, policy: InterFlowDispatchPolicy) -> None:
         """Once nothing waits, the group keeps neither flows nor items alive."""
         lane = Lane(policy)
-        kept = []
+        kept: list[weakref.ref[object]] = []
         for name in "abcab":
             kept.append(weakref.ref(lane.arrive(name)))
             kept.append(weakref.ref(lane.flows[name]))
         lane.drain()
         gc.collect()
         assert not any(reference() for reference in kept)
+
+    def test_memory_stays_bounded(self, policy: InterFlowDispatchPolicy) -> None:
+        """Flow ids that come, are served and leave do not add up: a group's memory stops growing.
+
+        Half of them are charged for a request that did not wait; the others are served beside a flow that keeps
+        waiting, or cancelled. Where a policy remembers more than `remembered_flows` of them, say so.
+        """
+        lane = Lane(policy)
+        ids = (f"flow {number}" for number in count())
+        first_ids, more_ids = 2 * self.remembered_flows, 4 * self.remembered_flows
+        come_and_go(lane, islice(ids, first_ids))
+        first = size_of(lane.group)
+        come_and_go(lane, islice(ids, more_ids))
+        last = size_of(lane.group)
+        assert last <= 2 * first + 50_000, (
+            f"{policy.name}: after {first_ids} flow ids that came and left, a group held {first} bytes; "
+            f"after {first_ids + more_ids}, {last}"
+        )
+
+
+class BoundedFairnessSuite(FairnessPolicySuite):
+    """Tests of a policy between flows that has a `bound`; all those of `FairnessPolicySuite` among them.
+
+    Subclass it under a name that pytest collects, beside a fixture `policy` that answers with your policy. It has
+    `bound(max_cost, weights)`, a `BoundedFairnessPolicy`; and `weight_of(flow_key)`, if flows weigh differently. The
+    flows here are ``"a"`` to ``"d"``; what is not in a request's bytes, its metadata does not tell either.
+    """
+
+    @settings(deadline=None, suppress_health_check=_SHARED_POLICY)
+    @given(history=steps())
+    def test_bound_holds_over_every_interval(self, policy: BoundedFairnessPolicy, history: list[Step]) -> None:
+        """Over any interval in which two flows both wait, their service per weight differs by at most `bound`.
+
+        Whatever arrives, large or small, first in its queue or not; is cancelled; is charged without having waited;
+        is settled at another cost, which counts when it becomes known, and widens the bound by its size.
+        """
+        check_bound(policy, history)
+
+    def test_bound_is_a_number_that_grows_with_cost(self, policy: BoundedFairnessPolicy) -> None:
+        """It is finite, 0 or more, needs no arguments, and is no smaller for larger requests."""
+        assert 0 <= policy.bound() < math.inf
+        assert policy.bound((1, 1)) <= policy.bound((1, 1_000)) <= policy.bound((1_000_000, 1_000)) < math.inf

@@ -26,10 +26,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     3600.0
     """
 
+    # What asyncio's loops are made of, and its stubs do not tell.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _clock_resolution: float
+
     def __init__(self) -> None:
         self._now = 0.0
         super().__init__(_JumpingSelector(self._jump))
-        self._ready = _CountedHandles()
+        self._ready = self._counted = _CountedHandles()
         self._clock_resolution = math.ulp(0.0)
 
     def time(self) -> float:
@@ -39,7 +44,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     @property
     def callbacks(self) -> int:
         """Callbacks run since the loop was made, the steps of tasks among them."""
-        return self._ready.taken
+        return self._counted.taken
 
     @property
     def timers(self) -> int:
@@ -86,9 +91,6 @@ class _JumpingSelector(selectors.BaseSelector):
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.modify(fileobj, events, data)
-
-    def get_key(self, fileobj: Any) -> selectors.SelectorKey:
-        return self._real.get_key(fileobj)
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         return self._real.get_map()

@@ -1,4 +1,4 @@
-"""Who wants to hear of a locator's changes."""
+"""Who wants to hear of a plug-in's changes."""
 
 from collections.abc import Callable, Sequence
 

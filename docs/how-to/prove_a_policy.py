@@ -1,0 +1,26 @@
+"""The policies of `policy.py` keep the promises of every policy."""
+
+import pytest
+from policy import LongestQueueFirst, SmallestFirst
+
+from flowgate.contracts import InterFlowDispatchPolicy, IntraFlowDispatchPolicy
+from flowgate.policies import adapt_fairness
+from flowgate.testing.suites import DispatchPolicySuite, FairnessPolicySuite
+
+
+class TestSmallestFirst(DispatchPolicySuite):
+    """The suite's tests, on this policy."""
+
+    @pytest.fixture
+    def policy(self) -> IntraFlowDispatchPolicy:
+        """Answer with the policy under test."""
+        return SmallestFirst()
+
+
+class TestLongestQueueFirst(FairnessPolicySuite):
+    """The same between flows: the small form is adapted, as the engine does it."""
+
+    @pytest.fixture
+    def policy(self) -> InterFlowDispatchPolicy:
+        """Answer with the policy under test."""
+        return adapt_fairness(LongestQueueFirst(), priority=0)

@@ -1,0 +1,87 @@
+"""From the types in a signature to what a file may hold there."""
+
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, Literal, Union, get_args, get_origin
+
+import attrs
+
+from flowgate.configfile._plugins import kind_of
+from flowgate.configfile._shapes import Anything, Choice, Function, ListOf, MapOf, Nothing, OneOf, Plain, Row, Shape
+from flowgate.configfile._tables import Plugin, Record, Variants
+
+__all__ = ["shape_of"]
+
+_MAPPINGS: Final[frozenset[object]] = frozenset({dict, Mapping, MutableMapping})
+_LISTS: Final[Mapping[object, Callable[[Any], Collection[object]]]] = {
+    list: list,
+    MutableSequence: list,
+    set: set,
+    AbstractSet: frozenset,
+    frozenset: frozenset,
+    tuple: tuple,
+    Sequence: tuple,
+    Collection: tuple,
+    Iterable: tuple,
+}
+_PLAIN: Final[frozenset[type]] = frozenset({bool, int, float, str})
+_UNIONS: Final = {Union, types.UnionType}
+
+
+def shape_of(annotation: object) -> Shape:
+    """Return what a file may hold where a signature has this type; what cannot be judged, the constructor judges."""
+    kind = kind_of(annotation)
+    if kind is not None:
+        return Plugin(kind, shape_of)
+    origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
+    if origin in _UNIONS:
+        return _union(arguments)
+    if origin in _MAPPINGS or origin in _LISTS:
+        return _container(origin, arguments)
+    return _single(origin, arguments)
+
+
+def _single(origin: object, arguments: Sequence[object]) -> Shape:
+    if origin is Callable:
+        return Function()
+    if origin is Literal:
+        return Choice(arguments)
+    if origin is types.NoneType:
+        return Nothing()
+    return _class(origin) if isinstance(origin, type) else _new_type(origin)
+
+
+def _class(kind: type) -> Shape:
+    if kind in _PLAIN:
+        return Plain(kind)
+    return Record(kind, shape_of) if attrs.has(kind) else Anything()
+
+
+def _new_type(origin: object) -> Shape:
+    named = getattr(origin, "__supertype__", None)
+    return Anything() if named is None else shape_of(named)
+
+
+def _container(origin: object, arguments: Sequence[object]) -> Shape:
+    if origin in _MAPPINGS:
+        keys, values = arguments or (object, object)
+        return MapOf(shape_of(keys), shape_of(values))
+    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+        return Row([shape_of(argument) for argument in arguments])
+    return ListOf(shape_of(arguments[0] if arguments else object), _LISTS[origin])
+
+
+def _union(members: Iterable[object]) -> Shape:
+    shapes: list[Shape] = []
+    records: list[Record] = []
+    for shape in map(shape_of, members):
+        if isinstance(shape, Record):
+            records.append(shape)
+        elif shape not in shapes:  # two contracts may be one kind of plug-in
+            shapes.append(shape)
+    if records:
+        shapes.insert(0, records[0] if len(records) == 1 else Variants(records))
+    # Where text is allowed, "none" is a text.
+    shapes.sort(key=lambda shape: shape == Nothing())
+    return shapes[0] if len(shapes) == 1 else OneOf(shapes)

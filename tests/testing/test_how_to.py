@@ -1,0 +1,22 @@
+"""What the how-to shows are tests that pass."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+@pytest.mark.parametrize(
+    ("names", "fewest"), [(["test_a_proxy.py"], 8), (["prove_a_policy.py", "policy.py"], 14)], ids=["proxy", "policy"]
+)
+def test_the_how_to_s_tests_pass(pytester: pytest.Pytester, names: list[str], fewest: int) -> None:
+    for name in names:
+        shutil.copy(HOW_TO / name, pytester.path)
+    result = pytester.runpytest_subprocess("-W", "error", "-p", "no:cacheprovider", names[0])
+    counts = result.parseoutcomes()
+    assert counts.pop("passed") >= fewest
+    assert counts == {}
