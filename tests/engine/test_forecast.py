@@ -1,15 +1,12 @@
 """Honest waiting: what a caller is told of its wait is about what it would have waited."""
 
-import heapq
 import math
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count, pairwise
 from statistics import median
 from typing import Any
 
 import anyio
-import attrs
 import pytest
 
 from flowgate import (
@@ -17,123 +14,19 @@ from flowgate import (
     FlowControlConfig,
     FlowControlError,
     FlowController,
-    Pod,
     PriorityBandConfig,
     QueueOutcome,
     Request,
     RequestRejected,
     RetryAfter,
-    Ticket,
 )
 from flowgate.admission import http_response
 from flowgate.contracts import Dropped
 from flowgate.forecast import DrainMeter, Forecast, chance_to_miss
-from flowgate.items import Item
 from flowgate.locators import StaticPodLocator
 from flowgate.policies import BestHead
-from flowgate.processor import ShardProcessor
 from flowgate.saturation import ConcurrencyDetector
-
-PODS = [Pod(f"p{number}", "10.0.0.1", 80 + number) for number in range(4)]
-TOLD_AS_IT_IS = RetryAfter(least=1e-6, most=1e6, jitter=0.0)
-
-
-# -- a world with one kind of server, in virtual time
-
-
-@attrs.define
-class World:
-    """Requests that come and are served, event by event; a ticket is held for a random time."""
-
-    core: ShardProcessor
-    chance: random.Random
-    service: Callable[[], float]
-    now: float = 0.0
-    events: list[tuple[float, int, Callable[[], None]]] = attrs.Factory(list)
-    serials: Iterator[int] = attrs.Factory(count)
-    waits: dict[int, float] = attrs.Factory(dict)
-    told: dict[int, float] = attrs.Factory(dict)
-    dropped: list[Dropped] = attrs.Factory(list)
-
-    def at(self, time: float, do: Callable[[], None]) -> None:
-        heapq.heappush(self.events, (time, next(self.serials), do))
-
-    def run(self, until: float) -> None:
-        while True:
-            due = self.core.next_due
-            if due < math.inf and (not self.events or due <= self.events[0][0]):
-                self.now = max(self.now, due)
-            elif self.events and self.events[0][0] <= until:
-                self.now, _, do = heapq.heappop(self.events)
-                do()
-            else:
-                break
-            if self.now > until:
-                break
-            self.core.advance(self.now)
-            while self.core.pending:
-                self.core.advance(self.now)
-            self._collect()
-
-    def arrive(self, flow: str, priority: int = 0, **request: Any) -> Item | Ticket | Dropped:
-        """Submit a request; what it would be told now is noted beside what it waits truly."""
-        asked = Request(flow, priority, **request)
-        shard = self.core.shard
-        lane = shard.lanes.lane_of(asked.flow_key(), asked.get_metadata(), self.now)
-        shard.ledger.now = self.now
-        predicted = shard.forecast(lane, shard.registry.bands[priority], asked.flow_key())
-        result = self.core.submit(asked, self.now)
-        if isinstance(result, Item):
-            if predicted is not None:
-                self.told[result.arrival] = predicted.wait
-        elif isinstance(result, Ticket):
-            self._serve(result)
-        else:
-            self.dropped.append(result)
-        self._collect()
-        return result
-
-    def stream(self, rate: float, flow: Callable[[], str], priority: int, until: float, **request: Any) -> None:
-        """Let requests arrive at random, so many a second."""
-        time = self.now
-        while (time := time + self.chance.expovariate(rate)) < until:
-            self.at(time, lambda: self.arrive(flow(), priority, **request) and None)
-
-    def _serve(self, ticket: Ticket) -> None:
-        self.at(self.now + self.service(), ticket.release)
-
-    def _collect(self) -> None:
-        ledger = self.core.ledger
-        finished, ledger.finished = ledger.finished, []
-        ledger.events.clear()
-        for item in finished:
-            if isinstance(item.result, Ticket):
-                self.waits[item.arrival] = item.result.queue_wait
-                self._serve(item.result)
-            elif isinstance(item.result, Dropped):
-                self.dropped.append(item.result)
-
-
-def world(
-    seed: int = 0, *, pods: int = 4, service: float = 0.4, config: dict[str, Any] | None = None, **band: Any
-) -> World:
-    """Eight slots on each of four pods, held for `service` seconds on average: 80 requests a second."""
-    limits = {"max_requests": None, **band}
-    settings = FlowControlConfig(
-        [PriorityBandConfig(priority, **limits) for priority in (0, 1)],
-        default_ttl=math.inf,
-        retry_after=TOLD_AS_IT_IS,
-        **(config or {}),
-    )
-    core = ShardProcessor(settings, locator=StaticPodLocator(PODS[:pods]), detector=ConcurrencyDetector(8))
-    core.ledger.hears = frozenset()
-    chance = random.Random(seed)
-    return World(core, chance, lambda: chance.expovariate(1 / service))
-
-
-def drain(place: World) -> None:
-    """Serve what waits, and let every ticket come back."""
-    place.run(math.inf)
+from tests.engine.world import PODS, World, drain, world
 
 
 def true_waits_of(place: World, told: float, within: float = 0.2) -> list[float]:
