@@ -33,6 +33,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(_pytest|asyncio|contextlib)\..*"),
     ("py:class", r"(flowgate\.testing\._\w+\.)?(Arguments|Kind|Result)"),  # type variables
     ("py:class", r"flowgate\.testing\._\w+\.(Check|SettableClock)"),  # the suites' own business
+    ("py:class", r"flowgate\.saturation\._limits\.(Bounds|PodLimit)"),  # the adaptive detector's
 ]
 
 

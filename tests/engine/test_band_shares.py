@@ -136,9 +136,9 @@ def test_shares_can_be_changed_while_requests_wait() -> None:
     shop.set_pods("a")
     crowd(shop, 20, (1, 0))
     assert serve(shop, 3) == [1, 0, 1]
-    shop.reconfigure(FlowControlConfig(shop.config.bands, default_ttl=1e9))
+    shop.reconfigure(FlowControlConfig(shop.model.config.bands, default_ttl=1e9))
     assert serve(shop, 4) == [1] * 4
-    shop.reconfigure(FlowControlConfig(shop.config.bands, default_ttl=1e9, band_shares=BandShares({0: 1.0})))
+    shop.reconfigure(FlowControlConfig(shop.model.config.bands, default_ttl=1e9, band_shares=BandShares({0: 1.0})))
     assert serve(shop, 4) == [0] * 4
     finish(shop)
 

@@ -99,8 +99,9 @@ class FlowGroup(Protocol):
     def charged(self, flow: FlowQueueView, item: QueueItem) -> None:
         """Note that an item of this flow was dispatched; it has left the queue already.
 
-        Also called for a request that did not wait; the flow may then be empty, and was never activated. A policy that
-        remembers nothing of flows that do not wait says so with ``memoryless = True`` and is spared those calls.
+        Also called for a request that did not wait, and then only while no flow waits in the group: the flow is empty,
+        and was never activated. A policy that remembers nothing of flows that do not wait says so with
+        ``memoryless = True`` and is spared those calls.
         """
         ...
 
