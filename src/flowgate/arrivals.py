@@ -101,7 +101,8 @@ class Arrivals:
         shard = self._shard
         budget = shard.config.default_ttl if arrival.ttl is None else arrival.ttl
         predicted = shard.forecast(arrival.lane, arrival.band, arrival.flow_key)
-        if predicted is None or budget == math.inf:
+        # Whoever is next may wait in any case: its dispatch shows whether pods are still as slow as they were.
+        if predicted is None or predicted.turn <= 1 or budget == math.inf:
             return None
         chance = chance_to_miss(predicted, budget)
         if chance < certainty:

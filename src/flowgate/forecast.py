@@ -72,8 +72,15 @@ class _Page:
     """What happened in a stretch of time in which somebody waited."""
 
     busy: float = 0.0
-    went: int = 0
-    came: dict[int, int] = attrs.Factory(dict[int, int])
+    went: float = 0.0
+    came: dict[int, float] = attrs.Factory(dict[int, float])
+
+    def shortened(self) -> "_Page":
+        """Return the end of it, of no more than `_WINDOW` seconds: a long silence is no long memory."""
+        scale = min(1.0, _WINDOW / self.busy)
+        # A page is turned by the first that goes after `_WINDOW`: twice as long a page ends with nobody going.
+        went = 0.0 if self.busy >= 2 * _WINDOW else self.went * scale
+        return _Page(self.busy * scale, went, {priority: count * scale for priority, count in self.came.items()})
 
 
 class DrainMeter:
@@ -86,7 +93,7 @@ class DrainMeter:
 
     def __init__(self) -> None:
         self._page = _Page()
-        self._past: _Page | None = None
+        self._past = _Page()
         self._since: float | None = None
         self._mark: int | None = None
         self._stopped_at = -math.inf
@@ -94,12 +101,12 @@ class DrainMeter:
     def start(self, now: float) -> None:
         """Note that somebody waits, and pods are there."""
         if now - self._stopped_at > _FORGOTTEN:
-            self._page, self._past = _Page(), None
+            self._page, self._past = _Page(), _Page()
         self._since = now
 
     def restart(self, released: int) -> None:
         """Note that pods are there again: nothing counts before the first of them gives a slot back."""
-        self._page, self._past = _Page(), None
+        self._page, self._past = _Page(), _Page()
         self._since = None
         self._mark = released
 
@@ -112,7 +119,7 @@ class DrainMeter:
     def came(self, priority: int) -> None:
         """Note that a request of a band began to wait."""
         came = self._page.came
-        came[priority] = came.get(priority, 0) + 1
+        came[priority] = came.get(priority, 0.0) + 1.0
 
     def went(self, now: float, released: int) -> None:
         """Note that a request left for a pod, when so many tickets of any lane were released."""
@@ -120,26 +127,30 @@ class DrainMeter:
             if self._mark is not None and self._mark != released:
                 self._since, self._mark = now, None
             return
-        self._page.went += 1
+        self._page.went += 1.0
         if self._page.busy + now - self._since >= _WINDOW:
             self._accrue(now)
-            self._past, self._page = self._page, _Page()
 
     def _accrue(self, now: float) -> None:
         if self._since is not None:
             self._page.busy += now - self._since
             self._since = now
+        if self._page.busy >= _WINDOW:
+            self._past, self._page = self._page.shortened(), _Page()
 
-    def rate(self, now: float) -> tuple[float, int] | None:
-        """Return requests that leave each second, and how many were counted; None when that is not known."""
+    def rate(self, now: float) -> tuple[float, float] | None:
+        """Return requests that leave each second, and how many were counted; None when that is not known.
+
+        Where it was watched long enough and nothing left, the rate is that of one: it cannot be much higher.
+        """
         self._accrue(now)
-        past = self._past or _Page()
-        went, busy = self._page.went + past.went, self._page.busy + past.busy
-        return (went / busy, went) if went >= _LEAST_COUNT and busy > 0 else None
+        went, busy = self._page.went + self._past.went, self._page.busy + self._past.busy
+        is_known = busy >= _WINDOW or (went >= _LEAST_COUNT and busy > 0)
+        return (max(went, 1.0) / busy, max(went, 1.0)) if is_known else None
 
     def rate_above(self, priority: int) -> float:
         """Return requests of higher bands that come each second, and keep coming: a burst is no rate."""
-        if self._past is None or not self._page.busy:
+        if not self._past.busy or not self._page.busy:
             return 0.0
         return min(_above(self._past, priority), _above(self._page, priority))
 
@@ -155,12 +166,12 @@ class Forecast:
     Attributes:
         turn: Its place among those that go before it, itself counted, by the rules of its band.
         rate: Requests that leave each second, of those with its rank or less.
-        counted: How many dispatches the rate was measured on.
+        counted: How many dispatches the rate was measured on; older ones count less.
     """
 
     turn: int
     rate: float
-    counted: int
+    counted: float
 
     @property
     def wait(self) -> float:

@@ -23,6 +23,7 @@ from flowgate import (
 from flowgate.admission import http_response
 from flowgate.contracts import Dropped
 from flowgate.forecast import DrainMeter, Forecast, chance_to_miss
+from flowgate.items import Item
 from flowgate.locators import StaticPodLocator
 from flowgate.policies import BestHead
 from flowgate.saturation import ConcurrencyDetector
@@ -149,6 +150,22 @@ def test_nothing_is_foretold_before_enough_was_seen() -> None:
     assert meter.rate(5.0) == (1.0, 5)
 
 
+def test_a_stall_is_seen_while_it_lasts() -> None:
+    """Where nothing leaves any longer, the rate sinks, and it is back soon once something does."""
+    meter = DrainMeter()
+    meter.start(0.0)
+    for tenth in range(100):
+        meter.went(tenth / 10, 0)
+    rate, _ = meter.rate(60.0) or (0.0, 0)
+    assert rate <= 0.2
+    rate, counted = meter.rate(120.0) or (0.0, 0)
+    assert (rate, counted) == (0.2, 1.0)
+    for tenth in range(1_200, 1_300):
+        meter.went(tenth / 10, 0)
+    rate, _ = meter.rate(130.0) or (0.0, 0)
+    assert rate == pytest.approx(10.0, rel=0.1)
+
+
 def test_what_a_pool_takes_at_once_is_no_rate() -> None:
     """From zero to pods: counting begins with the first slot that comes back."""
     meter = DrainMeter()
@@ -167,7 +184,9 @@ def test_the_past_is_forgotten() -> None:
     meter.start(0.0)
     for tenth in range(100):
         meter.went(tenth / 10, 0)
-    assert meter.rate(10.0) == pytest.approx((10.0, 100), rel=0.1)
+    rate, counted = meter.rate(10.0) or (0.0, 0)
+    assert rate == pytest.approx(10.0, rel=0.1)
+    assert counted > 45
     for second in range(10, 31):
         meter.went(float(second), 0)
     rate, _ = meter.rate(30.0) or (0.0, 0)
@@ -308,6 +327,34 @@ def test_a_request_that_would_wait_in_vain_is_told_at_once(certainty: float) -> 
     assert infeasible > 1_000
     assert in_vain < (0.1 if certainty < 0.9 else 0.3) * len(place.waits)
     assert len(place.waits) > 0.9 * 60 * 80 - 32
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_after_a_stall_requests_are_let_in_again(seed: int) -> None:
+    """Pods hang for half a minute and recover: what was measured meanwhile must not refuse everybody for ever."""
+    place = world(seed, reject_infeasible=0.6)
+    place.stream(120, by_turns(5), 0, until=110, ttl=2.0)
+    place.at(10.0, lambda: setattr(place, "service", lambda: 30.0))
+    place.at(40.0, lambda: setattr(place, "service", lambda: place.chance.expovariate(1 / 0.4)))
+    place.run(90.0)
+    served, waited = place.served.total(), len(place.waits)
+    place.run(110.0)
+    assert place.served.total() - served > 0.93 * 20 * 80
+    assert len(place.waits) - waited > 0.8 * 20 * 80
+    drain(place)
+
+
+def test_who_is_next_is_never_refused() -> None:
+    """With nobody ahead a request may wait, however slow pods were: it is the probe that shows whether they still are."""
+    place = world(reject_infeasible=0.5)
+    place.stream(100, by_turns(5), 0, until=20)
+    place.at(20.0, lambda: setattr(place, "service", lambda: 1_000.0))
+    place.run(60.0)
+    while place.core.shard.lanes.waiting:
+        place.core.cancel(place.core.shard.waiting_items()[0], place.now)
+    assert isinstance(place.arrive("f0", ttl=0.5), Item)
+    assert isinstance(place.arrive("f0", ttl=0.5), Dropped)
+    drain(place)
 
 
 def test_nothing_is_refused_as_infeasible_by_default() -> None:

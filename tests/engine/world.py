@@ -56,6 +56,8 @@ class World:
             while self.core.pending:
                 self.core.advance(self.now)
             self._collect()
+        if until < math.inf:
+            self.now = max(self.now, until)
 
     def arrive(self, flow: str, priority: int = 0, **request: Any) -> Item | Ticket | Dropped:
         """Submit a request; what it would be told now is noted beside what it waits truly."""

@@ -19,6 +19,7 @@ from flowgate.testing._fairness_bounds import BoundedFairnessPolicy
 from flowgate.testing._fairness_suite import BoundedFairnessSuite, FairnessPolicySuite
 from flowgate.testing._items import QueueFactory
 from flowgate.testing._locator_suite import LocatorRig, PodLocatorSuite, RigFactory
+from flowgate.testing._machine import engine_machine
 from flowgate.testing._queue_suite import SafeQueueSuite
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "RigFactory",
     "SafeQueueSuite",
     "SaturationDetectorSuite",
+    "engine_machine",
 ]
