@@ -75,6 +75,7 @@ class LegacyAdmissionController:
         self._detector_watch.bind()
         self._pods = PodTable(detector, self._detector_watch)
         self._named: tuple[PodState, ...] = ()
+        self._fault: BaseException | None = None
         self._lost: deque[Ticket] = deque()
 
     async def admit(self, request: FlowControlRequest) -> Ticket:
@@ -98,17 +99,22 @@ class LegacyAdmissionController:
         states = self._locate(metadata)
         ranked = sorted(states, key=self._pods.read)  # stable: ties stay in the locator's order
         if key.priority < 0 and not (ranked and self._pods.read(ranked[0]) < 1.0):
-            raise self._error(request, key, size, QueueOutcome.REJECTED_SHED, "it is sheddable, and no pod is open")
+            state = "no pod is open" if self._fault is None else "its candidates are unknown"
+            raise self._error(
+                request, key, size, QueueOutcome.REJECTED_SHED, f"it is sheddable, and {state}", self._fault
+            )
         ticket = Ticket(self, request, None, tuple(ranked), 0.0, self._now)
         self._pods.charge(ticket, ranked[0] if ranked else None, self._now)
         return ticket
 
     def _locate(self, metadata: Mapping[str, object]) -> tuple[PodState, ...]:
+        self._fault = None
         try:
             states = tuple(dict.fromkeys([self._pods.see(pod) for pod in self._locator.locate(metadata)]))
         except Exception as error:  # a plug-in may raise anything
             self._watch.fail(error)
             states = ()
+            self._fault = error
         # The pods of the last answer are remembered, others only while tickets are charged to them.
         self._pods.name(states)
         self._pods.unname(self._named)

@@ -153,7 +153,11 @@ class Arrivals:
         return ticket
 
     def _charge_idle(self, arrival: _Arrival, ticket: Ticket, flow: Flow) -> None:
-        item = self._new_item(arrival, self._shard.groups.queue_for(arrival.lane, flow))
+        try:
+            item = self._new_item(arrival, self._shard.groups.queue_for(arrival.lane, flow))
+        except Exception as error:  # a user's queue may raise anything: then nobody is charged
+            self._shard.ledger.plugin_failed("queue", flow.band.config.queue_factory, error)
+            return
         item.result = ticket
         self._shard.groups.price(item)
         self._shard.groups.tell_charged(item)
@@ -195,7 +199,7 @@ class Arrivals:
     def _no_band(self, priority: int) -> str:
         config = self._shard.config
         if config.band(priority) is None:
-            return f"priority {priority} is none of the bands {list(self._shard.registry.bands)}"
+            return f"priority {priority} is none of the bands {[band.priority for band in config.bands]}"
         return f"priority {priority} would be one band more than max_bands={config.max_bands}, and none is idle"
 
 

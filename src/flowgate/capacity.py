@@ -5,6 +5,7 @@ Limits bound the backlog. They are asked only about a request that cannot go at 
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from flowgate.contracts import FlowKey
@@ -27,7 +28,10 @@ class _Newcomer(NamedTuple):
 
 
 class _Excess(NamedTuple):
-    """How far requests and bytes would be over a limit; 0 or less where they fit."""
+    """How far requests and bytes would be over a limit; 0 or less where they fit.
+
+    Never more than the arrival itself: those over a limit that was lowered stay.
+    """
 
     requests: float
     size: float
@@ -108,7 +112,7 @@ def _excess_of(holder: Band | Registry, size: int) -> _Excess:
 
 
 def _excess(queued: int, queued_bytes: int, size: int, limits: tuple[int | None, int | None]) -> _Excess:
-    return _Excess(queued + 1 - _limit(limits[0]), queued_bytes + size - _limit(limits[1]))
+    return _Excess(min(queued + 1 - _limit(limits[0]), 1), min(queued_bytes + size - _limit(limits[1]), size))
 
 
 def _in_words(name: str, queued: int, queued_bytes: int, size: int, limits: tuple[int | None, int | None]) -> str:
@@ -125,39 +129,39 @@ def _from_lower_bands(registry: Registry, band: Band, excess: _Excess) -> Sequen
         The items whose leaving makes room, all needed or newer than one that is; None when even all together do not.
         O(victims + bands), and nothing is touched.
     """
-    chosen, excess = _take(_below(registry, band), excess)
-    return chosen if excess.fits else None
+    lower = _below(registry, band)
+    if sum(one.queued for one in lower) < excess.requests or sum(one.queued_bytes for one in lower) < excess.size:
+        return None
+    chosen, _ = _take(chain.from_iterable(one.newest.in_band() for one in lower if one.newest), excess)
+    return chosen
 
 
-def _below(registry: Registry, band: Band) -> Iterable[Item]:
-    for priority in registry.bands.irange(maximum=band.priority, inclusive=(True, False)):
-        lower = registry.bands[priority]
-        if lower.config.displace and lower.newest is not None:
-            yield from lower.newest.in_band()
+def _below(registry: Registry, band: Band) -> list[Band]:
+    lower = (registry.bands[p] for p in registry.bands.irange(maximum=band.priority, inclusive=(True, False)))
+    return [one for one in lower if one.config.displace and one.newest is not None]
 
 
 def _from_longest_flow(registry: Registry, arrival: _Newcomer, excess: _Excess) -> Sequence[Item] | None:
     """Choose whom an arrival pushes out of its own band: the newest of the longest flow.
 
-    The flow must stay at least as long as the arrival's becomes, or the two would push each other out in turn. Where
-    the number of requests is exceeded they are counted, else their bytes.
+    The flow must stay at least as long as the arrival's becomes, in whatever is exceeded, or the two would push each
+    other out in turn. The longest is that with most requests where their number is exceeded, else that with most bytes.
 
     Returns:
         The items; None when nobody is to make room for this one. O(victims), and nothing is touched.
     """
     band, key, size = arrival
-    by_bytes = excess.requests <= 0
-    longest = None if band.newest is None else band.newest.in_longest_flow(by_bytes=by_bytes)
+    counts, weighs = excess.requests > 0, excess.size > 0
+    longest = None if band.newest is None else band.newest.longest(by_bytes=not counts)
     if longest is None:
         return None
-    flow, items = longest
     queued, queued_bytes = registry.backlog(band, key)
-    chosen, excess = _take(items, excess)
-    if by_bytes:
-        is_fair = flow.queued_bytes - sum(item.byte_size for item in chosen) >= queued_bytes + size
-    else:
-        is_fair = flow.queued - len(chosen) > queued
-    return chosen if is_fair and excess.fits else None
+    if weighs and longest.size - excess.size < queued_bytes + size:
+        return None
+    chosen, excess = _take(longest.newest_first(), excess)
+    stays_longer = not counts or len(longest.items) - len(chosen) > queued
+    stays_larger = not weighs or longest.size - sum(item.byte_size for item in chosen) >= queued_bytes + size
+    return chosen if stays_longer and stays_larger and excess.fits else None
 
 
 def _take(items: Iterable[Item], excess: _Excess) -> tuple[list[Item], _Excess]:

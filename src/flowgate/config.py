@@ -64,7 +64,7 @@ class PriorityBandConfig:
         max_flow_bytes: Most bytes of one flow that may wait; None for no limit.
         when_full: What an arrival meets where the band, or the controller, is full: ``"reject"``, or
             ``"longest-flow"``: the newest requests of the band's longest flow make room, if that flow stays at least as
-            long as the arrival's own becomes. So nobody can keep others out by flooding.
+            long as the arrival's own becomes. So no flow can keep others out by flooding.
         reject_infeasible: Reject an arrival whose predicted wait exceeds its deadline, where that is at least as sure
             as this, 0.5..1; None for never.
 

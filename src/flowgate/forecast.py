@@ -5,6 +5,7 @@ reason. What a pool takes at once as it comes up from zero is stock, not flow, a
 """
 
 import math
+import sys
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
     from flowgate.lanes import Lane
     from flowgate.registry import Band, Flow
 
-__all__ = ["DrainMeter", "Forecast", "RetryAfter", "chance_to_miss", "forecast"]
+__all__ = ["DrainMeter", "Forecast", "Pace", "RetryAfter", "chance_to_miss", "forecast"]
 
-_WINDOW = 5.0
-"""Seconds of waiting after which the meter turns a page; it looks at two."""
+_SHORTEST, _LONGEST = 5.0, 60.0
+"""Seconds of waiting after which a meter turns a page."""
+_HOLDS = 2.0
+"""How many times as long as a ticket is held a page is at least: where slots come back in batches, it sees two."""
 _FORGOTTEN = 60.0
 """Seconds without anybody waiting after which the past says nothing."""
+_REMEMBERED = 50
+"""Releases that the mean time of a hold looks back on."""
 _LEAST_COUNT = 5
 """Dispatches below which a rate is a guess."""
 _LEAST_SHARE = 0.05
@@ -66,6 +71,30 @@ class RetryAfter:
         return min(max(wait, self.least), self.most) * (1.0 + self.jitter * (turn * _GOLDEN % 1.0))
 
 
+# Slotted and not frozen: written to for each ticket that is released.
+@attrs.define(eq=False)
+class Pace:
+    """How often tickets come back, and after how long: what the meters of all lanes go by.
+
+    Attributes:
+        released: Tickets given back since the beginning.
+        held: Seconds for which one is held, lately and on average.
+    """
+
+    released: int = 0
+    held: float = 0.0
+
+    def note(self, held: float) -> None:
+        """Note that a ticket came back."""
+        self.released += 1
+        self.held += (held - self.held) / min(self.released, _REMEMBERED)
+
+    @property
+    def window(self) -> float:
+        """Seconds after which a meter turns a page."""
+        return min(max(_HOLDS * self.held, _SHORTEST), _LONGEST)
+
+
 # Slotted and not frozen: written to for each request that waits.
 @attrs.define(eq=False)
 class _Page:
@@ -75,23 +104,27 @@ class _Page:
     went: float = 0.0
     came: dict[int, float] = attrs.Factory(dict[int, float])
 
-    def shortened(self) -> "_Page":
-        """Return the end of it, of no more than `_WINDOW` seconds: a long silence is no long memory."""
-        scale = min(1.0, _WINDOW / self.busy)
-        # A page is turned by the first that goes after `_WINDOW`: twice as long a page ends with nobody going.
-        went = 0.0 if self.busy >= 2 * _WINDOW else self.went * scale
+    def shortened(self, window: float) -> "_Page":
+        """Return the end of it, of no more than so many seconds: a long silence is no long memory."""
+        scale = min(1.0, window / self.busy)
+        # A page is turned by the first that goes after the window: twice as long a page ends with nobody going.
+        went = 0.0 if self.busy >= 2 * window else self.went * scale
         return _Page(self.busy * scale, went, {priority: count * scale for priority, count in self.came.items()})
 
 
 class DrainMeter:
     """Counts what leaves a lane for pods, and what comes into it, while somebody waits.
 
-    Each call is O(1). It keeps two pages of `_WINDOW` seconds, so it forgets within two.
+    Each call is O(1), or O(bands). It keeps two pages of `Pace.window` seconds, so it forgets within two.
+
+    Args:
+        pace: Of all pods.
     """
 
-    __slots__ = ("_mark", "_page", "_past", "_since", "_stopped_at")
+    __slots__ = ("_mark", "_pace", "_page", "_past", "_since", "_stopped_at")
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
         self._page = _Page()
         self._past = _Page()
         self._since: float | None = None
@@ -104,11 +137,11 @@ class DrainMeter:
             self._page, self._past = _Page(), _Page()
         self._since = now
 
-    def restart(self, released: int) -> None:
+    def restart(self) -> None:
         """Note that pods are there again: nothing counts before the first of them gives a slot back."""
         self._page, self._past = _Page(), _Page()
         self._since = None
-        self._mark = released
+        self._mark = self._pace.released
 
     def stop(self, now: float) -> None:
         """Note that nobody waits any longer, or no pods are there."""
@@ -116,36 +149,41 @@ class DrainMeter:
         self._since = self._mark = None
         self._stopped_at = now
 
-    def came(self, priority: int) -> None:
-        """Note that a request of a band began to wait."""
+    def came(self, priority: int, now: float) -> None:
+        """Note that a request of a band began to wait; while no pods are there, nobody counts."""
+        if self._since is None:
+            return
+        self._accrue(now)
         came = self._page.came
         came[priority] = came.get(priority, 0.0) + 1.0
 
-    def went(self, now: float, released: int) -> None:
-        """Note that a request left for a pod, when so many tickets of any lane were released."""
+    def went(self, now: float) -> None:
+        """Note that a request left for a pod."""
         if self._since is None:
-            if self._mark is not None and self._mark != released:
+            if self._mark is not None and self._mark != self._pace.released:
                 self._since, self._mark = now, None
             return
         self._page.went += 1.0
-        if self._page.busy + now - self._since >= _WINDOW:
+        if self._page.busy + now - self._since >= _SHORTEST:
             self._accrue(now)
 
     def _accrue(self, now: float) -> None:
         if self._since is not None:
             self._page.busy += now - self._since
             self._since = now
-        if self._page.busy >= _WINDOW:
-            self._past, self._page = self._page.shortened(), _Page()
+        if self._page.busy >= _SHORTEST and self._page.busy >= (window := self._pace.window):
+            self._past, self._page = self._page.shortened(window), _Page()
 
     def rate(self, now: float) -> tuple[float, float] | None:
         """Return requests that leave each second, and how many were counted; None when that is not known.
 
         Where it was watched long enough and nothing left, the rate is that of one: it cannot be much higher.
         """
+        if not self._pace.released or (self._since is None and now - self._stopped_at > _FORGOTTEN):
+            return None
         self._accrue(now)
         went, busy = self._page.went + self._past.went, self._page.busy + self._past.busy
-        is_known = busy >= _WINDOW or (went >= _LEAST_COUNT and busy > 0)
+        is_known = busy >= self._pace.window or (went >= _LEAST_COUNT and busy > 0)
         return (max(went, 1.0) / busy, max(went, 1.0)) if is_known else None
 
     def rate_above(self, priority: int) -> float:
@@ -198,7 +236,7 @@ def forecast(lane: "Lane", band: "Band", flow: "Flow | None", share: float, now:
     above = sum(group.waiting for priority, group in lane.groups.items() if priority > band.priority)
     turn = _turn_in_band(lane, band, flow)
     below = max(rate - lane.meter.rate_above(band.priority), _LEAST_SHARE * rate)
-    if share and turn / (share * rate) < (above + turn) / below:
+    if turn * below < (above + turn) * share * rate:
         return Forecast(turn, share * rate, counted)
     return Forecast(above + turn, below, counted)
 
@@ -208,7 +246,7 @@ def _turn_in_band(lane: "Lane", band: "Band", flow: "Flow | None") -> int:
     if group is None:
         return 1
     queue = None if flow is None else group.flows.get(flow)
-    if hasattr(group.policy, "rank"):
+    if group.is_ranked:
         return group.waiting + 1
     flows = len(group.flows) + (queue is None)
     return min(group.waiting + 1, (1 if queue is None else len(queue) + 1) * flows)
@@ -220,6 +258,8 @@ def chance_to_miss(predicted: Forecast, budget: float) -> float:
     The number that leaves is taken as normal, with the variance of a Poisson process and that of the rate's own
     measurement.
     """
-    expected = predicted.rate * budget
-    spread = math.sqrt(expected + expected * expected / predicted.counted)
+    expected = min(predicted.rate * budget, sys.float_info.max)
+    if not expected:
+        return 1.0
+    spread = math.sqrt(expected) * math.sqrt(1.0 + expected / predicted.counted)
     return 0.5 * (1.0 + math.erf((predicted.turn - expected) / (spread * math.sqrt(2.0))))

@@ -3,10 +3,11 @@
 A policy that raises loses its state: the group does without, until a fresh one can be made and told of all flows.
 """
 
-import math
+import sys
 from collections.abc import Callable, Sequence
 
 from flowgate.config import QueueFactory
+from flowgate.contracts import FlowKey
 from flowgate.items import Item
 from flowgate.lanes import FlowQueue, Group, Lane
 from flowgate.plugins import FailureSink
@@ -66,9 +67,23 @@ class Groups:
         """Return the queue of a flow in a lane; a new one counts for nothing until something is put into it."""
         group = self.group_of(lane, flow.band)
         queue = group.flows.get(flow)
-        if queue is None:
-            queue = FlowQueue(flow, group, flow.band.config.queue_factory(flow.band.comparator))
+        return queue or self._new_queue(flow, group, flow.band.config.queue_factory)
+
+    def _new_queue(self, flow: Flow, group: Group, factory: QueueFactory) -> FlowQueue:
+        queue = FlowQueue(flow, group, factory(flow.band.comparator))
+        if flow.band.weight_of is not None:
+            queue.weight = self._weigh(flow, flow.band.weight_of)
         return queue
+
+    def _weigh(self, flow: Flow, weight_of: Callable[[FlowKey], float]) -> float:
+        try:
+            weight = weight_of(flow.key)
+            if not 0 < weight <= sys.float_info.max:
+                raise ValueError(f"weight_of() must answer with a finite number of more than 0, not {weight!r}")  # noqa: TRY301
+        except Exception as error:  # a plug-in may raise anything
+            self._fail("fairness policy", flow.band.config.fairness, error)
+            return 1.0
+        return weight
 
     def price(self, item: Item) -> None:
         """Ask the fairness policy what an item costs, if it shares by cost."""
@@ -78,7 +93,7 @@ class Groups:
             return
         try:
             cost = band.cost_of(item)
-            if not 0 <= cost < math.inf:
+            if not 0 <= cost <= sys.float_info.max:
                 raise ValueError(f"cost_of() must answer with a finite number of 0 or more, not {cost!r}")  # noqa: TRY301
         except Exception as error:  # a plug-in may raise anything
             self._fail("fairness policy", band.config.fairness, error)
@@ -162,6 +177,7 @@ class Groups:
             policy = group.band.fairness.new_group()
             for queue in group.flows.values():
                 policy.activated(queue)
+            group.is_ranked = hasattr(policy, "rank")
             group.policy = policy
         except Exception as error:  # a plug-in may raise anything
             self.break_policy(group, error)
@@ -197,7 +213,7 @@ class Groups:
             flow = item.queue.flow
             queue = group.flows.get(flow)
             if queue is None:
-                queue = group.flows[flow] = FlowQueue(flow, group, factory(flow.band.comparator))
+                queue = group.flows[flow] = self._new_queue(flow, group, factory)
             item.queue = queue
             self.add(item)
         return group

@@ -107,6 +107,8 @@ class FlowQueue:
     flow: "Flow"
     group: "Group"
     queue: SafeQueue
+    weight: float = 1.0
+    """What the flow weighs, taken when it began to wait."""
 
     def __repr__(self) -> str:
         return f"<FlowQueue of {self.flow.key}: {len(self.queue)} waiting>"
@@ -152,6 +154,7 @@ class Group:
         activation: How often the group began to wait.
         served: How far it was served on each pod that it shares with other lanes (`take_turn`).
         is_listed: Whether the lane's list of bands has an entry for it.
+        is_ranked: Whether the fairness state compares lanes by their best request.
     """
 
     lane: "Lane"
@@ -163,6 +166,7 @@ class Group:
     activation: int = 0
     served: dict[PodState, tuple[float, int, int]] = attrs.Factory(dict[PodState, tuple[float, int, int]])
     is_listed: bool = False
+    is_ranked: bool = False
 
     def __repr__(self) -> str:
         return f"<Group of band {self.band.priority}: {self.waiting} waiting>"

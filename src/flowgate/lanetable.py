@@ -152,7 +152,7 @@ class LaneTable:
         try:
             return item.request.get_metadata()
         except Exception as error:  # a request is a plug-in too
-            self._fail("request", item.request, error)
+            self._fail("request", type(item.request), error)
             self._watch.poll()
             return None
 
@@ -179,7 +179,7 @@ class LaneTable:
 
     def _meter_regime(self, lane: Lane, meter: DrainMeter) -> None:
         if lane.candidates.pods:
-            meter.restart(self._pods.released)
+            meter.restart()
         else:
             meter.stop(self._clock())
 
@@ -206,6 +206,11 @@ class LaneTable:
         lane = group.lane
         waits = bool(queue.queue)
         self._groups.add(item)
+        try:
+            is_head = queue.queue.peek_head() is item
+        except BaseException:
+            queue.queue.remove(item)
+            raise
         if not group.waiting:
             group.activation += 1
             lane.list_group(group)
@@ -216,9 +221,8 @@ class LaneTable:
             if not lane.is_keyed:
                 lane.resolved_for = item  # as an arrival, just now
         if lane.meter is not None:
-            lane.meter.came(group.band.priority)
+            lane.meter.came(group.band.priority, self._clock())
         self._deadlines.add(item, lane)
-        is_head = queue.queue.peek_head() is item
         if not waits:
             group.flows[queue.flow] = queue
         elif is_head and not lane.is_keyed:
@@ -242,7 +246,7 @@ class LaneTable:
         if item is lane.resolved_for:
             lane.resolved_for = None
         if is_dispatched and lane.meter is not None:
-            lane.meter.went(self._clock(), self._pods.released)
+            lane.meter.went(self._clock())
         self._groups.tell_removed(item, is_dispatched=is_dispatched, was_head=was_head)
         if not lane.waiting:
             self._stop_waiting(lane)
@@ -294,7 +298,7 @@ class LaneTable:
         if not lane.is_attached:
             _attach(lane)
         if lane.meter is None:
-            lane.meter = DrainMeter()
+            lane.meter = DrainMeter(self._pods.pace)
         if lane.candidates.pods:
             lane.meter.start(self._clock())
 

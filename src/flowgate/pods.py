@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from flowgate.contracts import Pod, PodLoad, ReleaseResult, SaturationDetector
+from flowgate.forecast import Pace
 from flowgate.plugins import Watched
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class PodTable:
         dirty: Pods that changed while somebody waits for them, oldest change first: the work of the next pass.
         changes: States that became unread, in order; its first entry has the number `changes_base`.
         watch: The detector, and the epoch of its answers.
-        released: Tickets given back since the beginning.
+        pace: How often tickets come back, and after how long.
         overcommitted: Unreleased tickets that were assigned to a full pod, or to one that is no candidate.
     """
 
@@ -85,15 +86,16 @@ class PodTable:
         "dirty",
         "in_flight",
         "overcommitted",
+        "pace",
         "reads",
-        "released",
         "watch",
     )
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
+        hear = getattr(detector, "released", None)
         self._hear_release: Callable[[Pod, PodLoad, float, ReleaseResult], None] | None
-        self._hear_release = getattr(detector, "released", None)
+        self._hear_release = hear if callable(hear) else None
         self.watch: Watched = watch
         self._states: dict[Pod, PodState] = {}
         self._charges = 0
@@ -102,7 +104,7 @@ class PodTable:
         self.changes: list[PodState] = []
         self.changes_base: int = 0
         self.in_flight: int = 0
-        self.released: int = 0
+        self.pace: Pace = Pace()
         self.overcommitted: int = 0
         self.reads: int = 0
 
@@ -221,12 +223,13 @@ class PodTable:
     def release(self, ticket: "Ticket", result: ReleaseResult, now: float) -> None:
         """Take a ticket's charge back, and tell a detector that learns from it."""
         self.in_flight -= 1
-        self.released += 1
+        held = now - ticket.dispatched_at
+        self.pace.note(held)
         state = ticket.state
         if self._hear_release is not None and state is not None:
             load = _load(state.in_flight, len(state.recent))
             try:
-                self._hear_release(state.pod, load, now - ticket.dispatched_at, result)
+                self._hear_release(state.pod, load, held, result)
             except Exception as error:  # a plug-in may raise anything
                 self.watch.fail(error)
         self._remove(ticket)

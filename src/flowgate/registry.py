@@ -65,6 +65,7 @@ class Band:
         ordering: Its dispatch policy's comparator, which takes an item's score at enqueue.
         comparator: How its items compare: by that score.
         cost_of: What asks its fairness policy for an item's cost; None where it counts requests.
+        weight_of: What asks its fairness policy for a flow's weight; None where all weigh the same.
         is_memoryless: Whether its fairness policy need not hear of requests that did not wait.
     """
 
@@ -84,6 +85,7 @@ class Band:
     ordering: ItemComparator = attrs.field(init=False)
     comparator: ItemComparator = attrs.field(init=False)
     cost_of: Callable[[QueueItem], float] | None = attrs.field(init=False)
+    weight_of: Callable[[FlowKey], float] | None = attrs.field(init=False)
     is_memoryless: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,7 +96,8 @@ class Band:
         """Take over settings, policies included."""
         self.config = config
         self.fairness = adapt_fairness(config.fairness, config.priority)
-        self.cost_of = getattr(self.fairness, "cost_of", None)
+        self.cost_of = getattr(config.fairness, "cost_of", None)
+        self.weight_of = getattr(config.fairness, "weight_of", None)
         self.is_memoryless = getattr(self.fairness, "memoryless", False) is True
         self.ordering = config.dispatch.comparator
         self.comparator = ItemComparator(self.ordering.score_type, key=_SCORE)
@@ -173,7 +176,7 @@ class Registry:
         for item in items:
             flow = item.queue.flow
             if flow.band.newest is not None:
-                flow.band.newest.add(item, flow)
+                flow.band.newest.add(item)
 
     # -- bands
 
@@ -279,7 +282,7 @@ class Registry:
         if flow.shared is not None:
             _share(flow.shared, item, 1)
         if band.newest is not None:
-            band.newest.add(item, flow)
+            band.newest.add(item)
         if not band.is_listed:
             self._note_band(band)
 
@@ -298,7 +301,7 @@ class Registry:
         if flow.shared is not None:
             _share(flow.shared, item, -1)
         if band.newest is not None:
-            band.newest.remove(item, flow)
+            band.newest.remove(item)
         if not band.is_listed:
             self._note_band(band)
 

@@ -1,6 +1,6 @@
 """The request that most gateways submit, and how any request is read."""
 
-import math
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from flowgate.contracts import FlowControlRequest, FlowKey
 
 __all__ = ["Request", "read_request"]
 
+_LONGEST = sys.float_info.max
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 # The usual kinds of metadata; asking the abstract class costs ten times as much.
 _MAPPINGS = (dict, MappingProxyType)
@@ -53,7 +54,7 @@ class Request:
             self._flow_key = _flow_key(flow_id, priority)
         except TypeError:  # not hashable: the key's own check says it better
             self._flow_key = FlowKey(flow_id, priority)
-        if type(byte_size) is not int or byte_size < 0:
+        if type(byte_size) is not int or not 0 <= byte_size <= sys.maxsize:
             _check_size(byte_size)
         if ttl is not None:
             _check_ttl(ttl)
@@ -114,7 +115,7 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
     if not isinstance(key, FlowKey):  # requests may be untyped
         raise TypeError(f"flow_key() must answer with a FlowKey, not with {key!r}")
     byte_size = request.byte_size()
-    if type(byte_size) is not int or byte_size < 0:
+    if type(byte_size) is not int or not 0 <= byte_size <= sys.maxsize:
         _check_size(byte_size)
     ttl = request.initial_effective_ttl()
     if ttl is not None:
@@ -128,12 +129,12 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
 def _check_size(byte_size: object) -> None:
     if not isinstance(byte_size, int) or isinstance(byte_size, bool):
         raise TypeError(f"byte_size must be an int, not {byte_size!r}")
-    if byte_size < 0:
-        raise ValueError(f"byte_size must be 0 or more, not {byte_size!r}")
+    if not 0 <= byte_size <= sys.maxsize:
+        raise ValueError(f"byte_size must be 0 or more, and at most {sys.maxsize}, not {byte_size!r:.40}")
 
 
 def _check_ttl(ttl: object) -> None:
     if not isinstance(ttl, int | float) or isinstance(ttl, bool):
         raise TypeError(f"ttl must be a number of seconds, not {ttl!r}")
-    if not 0 < ttl < math.inf:  # NaN is not
-        raise ValueError(f"ttl must be finite and more than 0 seconds, not {ttl!r}")
+    if not 0 < ttl <= _LONGEST:  # NaN is not, nor is an int that no float can hold
+        raise ValueError(f"ttl must be finite and more than 0 seconds, not {ttl!r:.40}")

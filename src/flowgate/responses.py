@@ -92,6 +92,6 @@ def http_response(result: FlowControlError | QueueOutcome, *, table: ResponseTab
     headers: dict[str, str] = {}
     if reason is not None:
         headers[_REASON_HEADER] = reason
-    if retry_after is not None and status in _MAY_RETRY:
+    if retry_after is not None and math.isfinite(retry_after) and status in _MAY_RETRY:
         headers["retry-after"] = str(max(0, math.ceil(retry_after)))
     return HttpResponse(status, reason, headers)

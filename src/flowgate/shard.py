@@ -66,8 +66,7 @@ class Shard:
         self._planned_reads = 0
         self._retries = 0
         self._time = time
-        self._usage_limit = usage_limit
-        self._bind_policies()
+        self._bind_policies(config)
         self.registry: Registry = Registry(config)
         self.ledger: Ledger = Ledger(self.registry)
         failed = self.ledger.plugin_failed
@@ -118,7 +117,8 @@ class Shard:
 
     def offer_all(self) -> None:
         """Mark every lane in which requests wait."""
-        self.lanes.offers.update(self.lanes.waiting)
+        if len(self.lanes.offers) < len(self.lanes.waiting):  # every offered lane waits
+            self.lanes.offers.update(self.lanes.waiting)
 
     def keep_time(self, now: float) -> None:
         """Evict what has waited too long, and note which plug-ins' answers are out of date."""
@@ -204,8 +204,8 @@ class Shard:
 
     def reconfigure(self, config: FlowControlConfig) -> None:
         """Take over a configuration: items keep their place by arrival and the TTL that they stated."""
+        self._bind_policies(config)  # it may raise, and then nothing has changed
         self.config = config
-        self._bind_policies()
         changed = self.registry.configure(config)
         self.deadlines.default_ttl = config.default_ttl
         self.deadlines.no_pods_ttl = config.empty_pool_ttl
@@ -223,10 +223,9 @@ class Shard:
         for band in self.registry.bands.values():
             band.credit = 0.0
 
-    def _bind_policies(self) -> None:
-        config = self.config
+    def _bind_policies(self, config: FlowControlConfig) -> None:
         bands = (*config.bands, *filter(None, [config.default_band]))
-        for policy in (*(policy for band in bands for policy in (band.dispatch, band.fairness)), self._usage_limit):
+        for policy in (policy for band in bands for policy in (band.dispatch, band.fairness)):
             bind = getattr(policy, "bind", None)
             if bind is not None:
                 bind(self._time)

@@ -11,7 +11,6 @@ they hold at most j parts of the j + 1: S(j) / j <= (S(j + 1) + 1) / (j + 1), fr
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -27,10 +26,10 @@ __all__ = ["BandShares", "Credits"]
 _OWED = 1.0 - 1e-9
 
 
-def _frozen_map(shares: Mapping[int, float]) -> Mapping[int, float]:
+def _copied(shares: Mapping[int, float]) -> Mapping[int, float]:
     if not isinstance(shares, Mapping):  # callers may be untyped
         raise TypeError(f"shares must map priorities to shares, not {shares!r}")
-    return MappingProxyType(dict(shares))
+    return dict(shares)
 
 
 def _check_shares(_record: object, _field: object, shares: Mapping[int, float]) -> None:
@@ -65,7 +64,7 @@ class BandShares:
     1.5
     """
 
-    shares: Mapping[int, float] = attrs.field(converter=_frozen_map, validator=_check_shares, eq=dict)
+    shares: Mapping[int, float] = attrs.field(converter=_copied, validator=_check_shares, eq=dict)
 
     def bound(self) -> float:
         """Return by how many dispatches a band may lag behind its share, at most: 1 + 1/2 + ... for as many shares."""

@@ -1,6 +1,6 @@
 """What a dispatched caller holds: candidates, and the charge that it must give back."""
 
-import math
+import sys
 import warnings
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -139,8 +139,8 @@ class Ticket:
         """
         if not isinstance(cost, int | float) or isinstance(cost, bool):
             raise TypeError(f"a cost must be a number, not {cost!r}")
-        if not 0 <= cost < math.inf:  # NaN is not
-            raise ValueError(f"a cost must be finite and 0 or more, not {cost!r}")
+        if not 0 <= cost <= sys.float_info.max:  # NaN is not
+            raise ValueError(f"a cost must be finite and 0 or more, not {cost!r:.40}")
         if self.is_released:
             raise RuntimeError(f"the ticket of request {self.request_id!r} is released already")
         self._owner.settle_ticket(self, cost)

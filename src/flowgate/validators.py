@@ -1,6 +1,7 @@
 """Checks of configuration values, for attrs fields: each error names the field, the value and the rule."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def seconds(_config: object, field: "attrs.Attribute[Any]", value: object) -> No
         raise TypeError(f"{field.name} must be a number of seconds, not {value!r}")
     if not value > 0:  # NaN is not
         raise ValueError(f"{field.name} must be more than 0 seconds, not {value!r}")
+    if sys.float_info.max < value < math.inf:  # an int that no float can hold
+        raise ValueError(f"{field.name} must be a time that a float can hold, not {value!r:.40}")
 
 
 def finite_seconds(config: object, field: "attrs.Attribute[Any]", value: float) -> None:

@@ -283,3 +283,15 @@ async def test_the_same_gateway_runs_on_either() -> None:
                 assert (first.pod, second.pod) == (POD_A, POD_B)
         await settle(2)
         assert_idle(controller)
+
+
+async def test_eager_shedding_says_when_it_could_not_look() -> None:
+    """A locator that fails is no pool without open pods: the error says so, and chains its cause."""
+
+    class Broken:
+        def locate(self, metadata: Mapping[str, object]) -> Sequence[Pod]:
+            raise RuntimeError("no view of the pods")
+
+    error = await shed(LegacyAdmissionController(Broken(), ConcurrencyDetector(1)), Request("a", -1))
+    assert "its candidates are unknown" in str(error)
+    assert isinstance(error.__cause__, RuntimeError)

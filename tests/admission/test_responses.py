@@ -87,3 +87,10 @@ def test_errors_carry_what_a_gateway_needs() -> None:
     plain = RequestRejected("no", outcome=QueueOutcome.REJECTED_SHED, request_id="r")
     assert (plain.queue_wait, plain.retry_after) == (0.0, None)
     assert math.isfinite(plain.queue_wait)
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
+def test_a_time_that_is_none_is_not_told(seconds: float) -> None:
+    """An error of somebody's own making is answered all the same."""
+    response = http_response(error_of(QueueOutcome.EVICTED_TTL, seconds))
+    assert "retry-after" not in response.headers

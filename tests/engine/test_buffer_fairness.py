@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 from collections import Counter
 from typing import Any
 
@@ -13,7 +14,7 @@ from flowgate import FlowControlConfig, PriorityBandConfig, QueueOutcome, Reques
 from flowgate.contracts import Dropped
 from flowgate.items import Item
 from flowgate.locators import StaticPodLocator
-from flowgate.longest import LongestFlow
+from flowgate.longest import Longest
 from flowgate.processor import ShardProcessor
 from flowgate.saturation import ConcurrencyDetector
 
@@ -120,6 +121,54 @@ def test_a_full_band_relieves_the_full_controller_as_well() -> None:
     assert waiting(core) == "xaab"
 
 
+def test_where_both_limits_are_met_the_flow_stays_longer_and_larger() -> None:
+    """One large request of a new flow does not push hundreds of small ones out, to hold more than their flow then."""
+    core = shop(max_requests=10, max_bytes=10)
+    fill(core, "a" * 10, size=1)
+    assert refused(core, "b", size=6).message == "band 0 holds 10 of 10 requests"
+    fill(core, "b", size=5)
+    assert waiting(core) == "aaaaab"
+
+
+def test_those_over_a_lowered_limit_stay() -> None:
+    """An arrival makes room for itself alone, not for all that a smaller limit no longer allows."""
+    core = shop(max_requests=100)
+    fill(core, "a" * 50, size=1)
+    small = PriorityBandConfig(0, max_requests=5, max_bytes=20, when_full="longest-flow")
+    core.reconfigure(FlowControlConfig([small], default_ttl=math.inf), 0.0)
+    fill(core, "b", size=2)
+    assert waiting(core) == "a" * 48 + "b"
+    core.reconfigure(FlowControlConfig([PriorityBandConfig(0)], max_requests=5, default_ttl=math.inf), 0.0)
+    fill(core, "c", priority=1)
+    assert waiting(core) == "a" * 48 + "c"
+
+
+def test_ids_that_share_the_overflow_flow_are_as_long_as_they_are() -> None:
+    """Nobody is pushed out for the length of others, and each id is displaced for its own."""
+    core = shop(max_requests=8, config={"max_flows": 1})
+    fill(core, "kept" + "xxxy" + "zw")
+    assert waiting(core) == "keptxyzw"
+    refused(core, "v")
+
+
+def test_a_rejection_looks_at_nobody() -> None:
+    """However many wait, an arrival that cannot be helped is refused without counting them."""
+    core = shop(max_bytes=2_000, config={"max_bytes": 2_000})
+    fill(core, "a" * 2_000, size=1)
+    calls = 0
+
+    def count_calls(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count_calls)
+    try:
+        refused(core, "b", size=1_500)
+    finally:
+        sys.setprofile(None)
+    assert calls < 200
+
+
 def test_the_longest_flow_is_known_whatever_left_it() -> None:
     """Dispatch, cancellation and displacement shorten a flow alike."""
     core = shop(max_requests=6)
@@ -181,25 +230,17 @@ def test_no_flow_below_its_share_is_ever_turned_away(steps: list[tuple[str, int,
             core.cancel(core.shard.waiting_items()[0], 0.0)
 
 
-class Length:
-    """A flow that is as long as it is told."""
-
-    def __init__(self) -> None:
-        self.length = 0
-
-
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=200))
 def test_the_longest_of_many_is_found_in_little_memory(changes: list[tuple[int, int]]) -> None:
-    """The heap agrees with a look at everybody, and holds no more than twice the flows, and a few."""
-    flows = [Length() for _ in range(6)]
-    longest = LongestFlow(lambda flow: flow.length)  # type: ignore[attr-defined]
-    for index, length in changes:
-        flows[index].length = length
-        longest.changed(flows[index])  # type: ignore[arg-type]
-        top: Any = longest.get()
-        most = max(flow.length for flow in flows)
-        assert (top is None) == (most == 0)
-        assert top is None or top.length == most
+    """The heap agrees with a look at everybody, and holds no more than twice as many, and a few."""
+    lengths = dict.fromkeys(range(6), 0)
+    longest: Longest[int] = Longest()
+    for key, length in changes:
+        lengths[key] = length
+        longest.put(key, length)
+        top = longest.get()
+        assert lengths.get(top, 0) == max(lengths.values())  # type: ignore[arg-type]
+        assert (top is None) == (not any(lengths.values()))
         assert len(longest) <= 2 * 6 + 16
 
 

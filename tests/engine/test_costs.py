@@ -7,13 +7,24 @@ from typing import Any
 import anyio
 import pytest
 
-from flowgate import FlowControlConfig, FlowController, Pod, PodLoad, PriorityBandConfig, Request, Ticket
+from flowgate import (
+    FlowControlConfig,
+    FlowController,
+    FlowKey,
+    Pod,
+    PodLoad,
+    PriorityBandConfig,
+    QueueOutcome,
+    Request,
+    Ticket,
+)
 from flowgate.admission import LegacyAdmissionController
-from flowgate.contracts import FlowQueueView, PluginFailed, QueueItem
+from flowgate.contracts import Dropped, FlowQueueView, ItemComparator, PluginFailed, QueueItem
 from flowgate.items import Item
 from flowgate.locators import StaticPodLocator
 from flowgate.policies import Fcfs, RoundRobin
 from flowgate.processor import ShardProcessor
+from flowgate.queues import ListQueue
 from flowgate.saturation import ConcurrencyDetector
 
 POD = Pod("a", "10.0.0.1", 80)
@@ -248,30 +259,150 @@ class Timed(Fcfs):
         object.__setattr__(self, "clock", clock)
 
 
-class TimedLimit:
-    """A usage limit that does."""
-
-    clock: Any = None
-
-    def bind(self, clock: Any) -> None:
-        self.clock = clock
-
-    def ceilings(self, saturation: float, priorities: Sequence[int]) -> list[float]:
-        return [1.0] * len(priorities)
-
-
 def test_policies_that_want_the_time_get_the_controller_s() -> None:
-    """Those of bands, of the template, of a new configuration, and the usage limit: within a step it stands still."""
+    """Those of bands, of the template and of a new configuration: within a step it stands still."""
     policies = [Timed() for _ in range(3)]
-    limit = TimedLimit()
     config = FlowControlConfig(
         [PriorityBandConfig(0, dispatch=policies[0])], default_band=PriorityBandConfig(0, dispatch=policies[1])
     )
-    processor = ShardProcessor(config, locator=StaticPodLocator(), detector=ConcurrencyDetector(1), usage_limit=limit)
+    processor = ShardProcessor(config, locator=StaticPodLocator(), detector=ConcurrencyDetector(1))
     processor.advance(5.0)
-    assert [policies[0].clock(), policies[1].clock(), limit.clock()] == [5.0] * 3
+    assert [policies[0].clock(), policies[1].clock()] == [5.0, 5.0]
     processor.reconfigure(FlowControlConfig([PriorityBandConfig(0, dispatch=policies[2])]), 6.0)
     assert policies[2].clock() == 6.0
+
+
+def test_a_policy_that_cannot_take_the_clock_leaves_the_configuration_as_it_was() -> None:
+    """A reconfiguration is taken over whole, or not at all."""
+
+    class Clockless(Timed):
+        def bind(self, clock: Any) -> None:
+            raise RuntimeError("no clock")
+
+    processor = core()
+    before = processor.shard.config
+    with pytest.raises(RuntimeError, match="no clock"):
+        processor.reconfigure(FlowControlConfig([PriorityBandConfig(0, dispatch=Clockless())], default_ttl=1.0), 0.0)
+    assert processor.shard.config is before
+    assert processor.shard.registry.config is before
+
+
+# -- weights
+
+
+class Weigher(Ledger):
+    """A fairness policy with weights, some of which cannot be told."""
+
+    def weight_of(self, key: FlowKey) -> float:
+        return {"gold": 4.0, "zero": 0.0, "nan": math.nan, "huge": 10**400}[key.id]  # type: ignore[return-value]
+
+
+def test_a_flow_weighs_what_its_fairness_policy_says() -> None:
+    """The policy reads it from the flow, and it was asked for once."""
+    processor = core(Weigher())
+    ticket = go(processor, "gold")
+    assert wait(processor, "gold").queue.weight == 4.0
+    ticket.release()
+    assert failures(processor) == []
+
+
+@pytest.mark.parametrize("flow", ["stranger", "zero", "nan", "huge"])
+def test_a_weight_that_cannot_be_told_is_one_and_harms_no_other_flow(flow: str) -> None:
+    """The failure is told, and the group goes on: an id that a client made up must not end fairness for all."""
+    fairness = Weigher()
+    processor = core(fairness)
+    ticket = go(processor, "gold")
+    items = [wait(processor, "gold"), wait(processor, flow)]
+    assert [item.queue.weight for item in items] == [4.0, 1.0]
+    assert len(failures(processor)) == 1
+    assert items[0].queue.group.policy is not None
+    ticket.release()
+    processor.close(0.0)
+
+
+# -- queues and requests that break the engine's trust
+
+
+class Unruly(ListQueue):
+    """A queue that fails where it is told to."""
+
+    fails = ""
+
+    def __init__(self, comparator: ItemComparator) -> None:
+        if self.fails == "made":
+            raise RuntimeError("unruly")
+        super().__init__(comparator)
+
+    def peek_head(self) -> QueueItem | None:
+        if self.fails == "peek":
+            raise RuntimeError("unruly")
+        return super().peek_head()
+
+
+def test_a_queue_that_cannot_show_its_head_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is refused whole: no count of it stays behind, and others go on."""
+    processor = core(queue=Unruly)
+    ticket = go(processor, "a")
+    monkeypatch.setattr(Unruly, "fails", "peek")
+    refused = processor.submit(Request("a"), 0.0)
+    assert isinstance(refused, Dropped)
+    assert refused.outcome is QueueOutcome.REJECTED_INVALID
+    assert processor.stats().queued_requests == 0
+    assert not processor.has_waiting
+    monkeypatch.setattr(Unruly, "fails", "")
+    item = wait(processor, "a")
+    ticket.release()
+    processor.advance(0.0)
+    ticket_of(item).release()
+
+
+def test_a_queue_that_cannot_be_made_costs_no_request_that_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is charged then, and the failure is told."""
+    ledger = Ledger()
+    processor = core(ledger, queue=Unruly)
+    monkeypatch.setattr(Unruly, "fails", "made")
+    ticket = go(processor, "a")
+    assert failures(processor) == ["unruly"]
+    assert ledger.told == []
+    ticket.settle(5)
+    ticket.release()
+
+
+def test_a_group_that_hides_its_parts_costs_no_caller_its_outcome() -> None:
+    """Whether it ranks is asked once, where it may fail."""
+
+    class Hiding(_Group):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+    class Policy(Ledger):
+        def new_group(self) -> Any:
+            return Hiding(self)
+
+    processor = core(Policy())
+    ticket = go(processor, "a")
+    item = processor.submit(Request("b", ttl=1.0), 0.0)
+    assert isinstance(item, Item)
+    processor.advance(1.0)
+    assert item.outcome is QueueOutcome.EVICTED_TTL
+    ticket.release()
+
+
+@pytest.mark.parametrize(
+    "values", [{"ttl": 10**400}, {"byte_size": 10**400}, {"byte_size": 2**63}], ids=["ttl", "size", "more than a word"]
+)
+def test_numbers_that_no_machine_can_hold_are_refused(values: dict[str, Any]) -> None:
+    """JSON can carry them; they end at the constructor, and in a request of another class as invalid."""
+    with pytest.raises(ValueError, match=r"ttl must be finite|byte_size must be 0 or more, and at most"):
+        Request("a", **values)
+
+
+def test_a_settlement_that_no_float_can_hold_is_refused() -> None:
+    """As any that is not finite."""
+    ticket = go(core(Ledger()), "a")
+    with pytest.raises(ValueError, match="a cost must be finite"):
+        ticket.settle(10**400)
+    ticket.release()
 
 
 # -- how requests fared

@@ -22,7 +22,7 @@ from flowgate import (
 )
 from flowgate.admission import http_response
 from flowgate.contracts import Dropped
-from flowgate.forecast import DrainMeter, Forecast, chance_to_miss
+from flowgate.forecast import DrainMeter, Forecast, Pace, chance_to_miss
 from flowgate.items import Item
 from flowgate.locators import StaticPodLocator
 from flowgate.policies import BestHead
@@ -139,56 +139,65 @@ def test_where_heads_are_compared_everybody_is_ahead() -> None:
 # -- what is not known
 
 
+def seen(held: float = 0.5) -> Pace:
+    """Somebody has released a ticket, after so many seconds."""
+    pace = Pace()
+    pace.note(held)
+    return pace
+
+
 def test_nothing_is_foretold_before_enough_was_seen() -> None:
     """With four dispatches there is no rate, with five there is."""
-    meter = DrainMeter()
+    meter = DrainMeter(seen())
     meter.start(0.0)
     for second in range(1, 5):
-        meter.went(float(second), 0)
+        meter.went(float(second))
         assert meter.rate(float(second)) is None
-    meter.went(5.0, 0)
+    meter.went(5.0)
     assert meter.rate(5.0) == (1.0, 5)
 
 
 def test_a_stall_is_seen_while_it_lasts() -> None:
     """Where nothing leaves any longer, the rate sinks, and it is back soon once something does."""
-    meter = DrainMeter()
+    meter = DrainMeter(seen())
     meter.start(0.0)
     for tenth in range(100):
-        meter.went(tenth / 10, 0)
+        meter.went(tenth / 10)
     rate, _ = meter.rate(60.0) or (0.0, 0)
     assert rate <= 0.2
     rate, counted = meter.rate(120.0) or (0.0, 0)
     assert (rate, counted) == (0.2, 1.0)
     for tenth in range(1_200, 1_300):
-        meter.went(tenth / 10, 0)
+        meter.went(tenth / 10)
     rate, _ = meter.rate(130.0) or (0.0, 0)
     assert rate == pytest.approx(10.0, rel=0.1)
 
 
 def test_what_a_pool_takes_at_once_is_no_rate() -> None:
     """From zero to pods: counting begins with the first slot that comes back."""
-    meter = DrainMeter()
-    meter.restart(released=7)
+    pace = seen()
+    meter = DrainMeter(pace)
+    meter.restart()
     for _ in range(100):
-        meter.went(10.0, 7)
+        meter.went(10.0)
     assert meter.rate(10.0) is None
+    pace.note(1.0)
     for second in range(11, 18):
-        meter.went(float(second), second)
+        meter.went(float(second))
     assert meter.rate(17.0) == (1.0, 6)
 
 
 def test_the_past_is_forgotten() -> None:
     """After two pages of waiting, and after a minute in which nobody waited."""
-    meter = DrainMeter()
+    meter = DrainMeter(seen())
     meter.start(0.0)
     for tenth in range(100):
-        meter.went(tenth / 10, 0)
+        meter.went(tenth / 10)
     rate, counted = meter.rate(10.0) or (0.0, 0)
     assert rate == pytest.approx(10.0, rel=0.1)
     assert counted > 45
     for second in range(10, 31):
-        meter.went(float(second), 0)
+        meter.went(float(second))
     rate, _ = meter.rate(30.0) or (0.0, 0)
     assert rate == pytest.approx(1.0, rel=0.2)
     meter.stop(30.0)
@@ -201,17 +210,74 @@ def test_the_past_is_forgotten() -> None:
 
 def test_a_burst_above_is_no_lasting_rate() -> None:
     """Only what came in both pages is expected to go on coming."""
-    meter = DrainMeter()
+    meter = DrainMeter(seen())
     meter.start(0.0)
     for _ in range(1_000):
-        meter.came(1)
+        meter.came(1, 0.0)
     assert meter.rate_above(0) == 0.0
     for second in range(1, 8):
-        meter.went(float(second), 0)
-        meter.came(2)
+        meter.went(float(second))
+        meter.came(2, float(second))
     meter.rate(7.0)
     assert meter.rate_above(0) == pytest.approx(1.0, rel=0.5)
     assert meter.rate_above(2) == 0.0
+
+
+def test_nothing_is_known_before_the_first_ticket_came_back() -> None:
+    """How long tickets are held says how long to watch."""
+    pace = Pace()
+    meter = DrainMeter(pace)
+    meter.start(0.0)
+    for second in range(1, 60):
+        meter.went(float(second))
+    assert meter.rate(60.0) is None
+    pace.note(1.0)
+    assert meter.rate(60.0) is not None
+
+
+def test_a_meter_watches_twice_as_long_as_tickets_are_held() -> None:
+    """Where slots come back in batches of half a minute, the pause between two is no stall."""
+    meter = DrainMeter(seen(held=30.0))
+    meter.start(0.0)
+    for batch in range(1, 5):
+        for _ in range(60):
+            meter.went(30.0 * batch)
+    rate, _ = meter.rate(149.0) or (0.0, 0)
+    assert rate == pytest.approx(2.0, rel=0.4)
+
+
+def test_nobody_counts_who_comes_while_there_are_no_pods() -> None:
+    """Priorities that come and go leave nothing behind, and a long silence is forgotten when asked for, too."""
+    meter = DrainMeter(seen())
+    for priority in range(1_000):
+        meter.came(priority, 1.0)
+    meter.start(10.0)
+    assert meter.rate_above(-1) == 0.0
+    for second in range(11, 20):
+        meter.went(float(second))
+    meter.stop(20.0)
+    assert meter.rate(30.0) is not None
+    assert meter.rate(90.0) is None
+
+
+def test_slots_that_come_back_in_batches_refuse_nobody_who_would_go() -> None:
+    """Requests of half a minute, all at once: whoever fits into the next batch is let in between."""
+    place = world(reject_infeasible=0.9)
+    place.service = lambda: 30.0
+    for number in range(32):
+        place.arrive(f"f{number}")
+    for second in range(10, 250, 30):
+        for number in range(30):
+            place.at(float(second), lambda number=number: place.arrive(f"f{number}", ttl=25.0) and None)  # type: ignore[misc]
+    drain(place)
+    assert place.dropped == []
+
+
+@pytest.mark.parametrize("budget", [5e-324, 1e-9, 1.0, 1e150, 1e200, 1e308])
+@pytest.mark.parametrize("rate", [1e-300, 0.45, 1e6])
+def test_a_chance_is_a_chance_whatever_the_numbers(rate: float, budget: float) -> None:
+    """Never an error, never NaN."""
+    assert 0.0 <= chance_to_miss(Forecast(5, rate, 7.0), budget) <= 1.0
 
 
 def test_without_pods_nobody_knows() -> None:
@@ -345,7 +411,7 @@ def test_after_a_stall_requests_are_let_in_again(seed: int) -> None:
 
 
 def test_who_is_next_is_never_refused() -> None:
-    """With nobody ahead a request may wait, however slow pods were: it is the probe that shows whether they still are."""
+    """With nobody ahead a request may wait, however slow pods were: it shows whether they still are."""
     place = world(reject_infeasible=0.5)
     place.stream(100, by_turns(5), 0, until=20)
     place.at(20.0, lambda: setattr(place, "service", lambda: 1_000.0))

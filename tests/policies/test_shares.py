@@ -112,24 +112,6 @@ def test_is_a_value(policy_type: Any) -> None:
 
 
 @every_policy
-def test_weight_that_fails_changes_nothing(policy_type: Any) -> None:
-    """A weight that cannot be told is an error, and the group goes on as it was."""
-
-    def weigh(key: FlowKey) -> float:
-        if key.id == "bad":
-            raise RuntimeError("no weight")
-        return 1.0
-
-    lane = Lane(policy_type(weights=weigh))
-    lane.arrive("a")
-    with pytest.raises(RuntimeError, match="no weight"):
-        lane.arrive("bad")
-    del lane.flows["bad"]
-    lane.arrive("b")
-    assert sorted(lane.drain()) == ["a", "b"]
-
-
-@every_policy
 def test_weight_is_looked_up_once_for_a_wait(policy_type: Any) -> None:
     """While a flow waits its weight is not asked for again, whatever is charged."""
     asked: list[str] = []

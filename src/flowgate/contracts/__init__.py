@@ -31,6 +31,7 @@ from flowgate.contracts._policies import (
     IntraFlowDispatchPolicy,
     QueueSelector,
     RankedGroup,
+    Weighted,
 )
 from flowgate.contracts._queues import ItemComparator, QueueCapability, QueueItem, SafeQueue
 from flowgate.contracts._requests import FlowControlRequest, FlowKey
@@ -75,4 +76,5 @@ __all__ = [
     "TimeVarying",
     "UsageLimitPolicy",
     "Watchable",
+    "Weighted",
 ]

@@ -15,6 +15,7 @@ __all__ = [
     "IntraFlowDispatchPolicy",
     "QueueSelector",
     "RankedGroup",
+    "Weighted",
 ]
 
 
@@ -58,6 +59,11 @@ class FlowQueueView(Protocol):
     @property
     def comparator(self) -> ItemComparator:
         """How the items of this flow compare; the key is the one taken at enqueue."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """What it weighs, as its fairness policy said when it began to wait; 1 where the policy is not `Weighted`."""
         ...
 
     @property
@@ -159,6 +165,19 @@ class Costed(Protocol):
 
         Called once for each item, when it is enqueued, or dispatched without waiting; ``item.cost`` holds the answer
         from then on. Where it raises, or answers NaN, infinity or less than 0, the item costs its size in bytes.
+        """
+        ...
+
+
+@runtime_checkable
+class Weighted(Protocol):
+    """An optional part of a fairness policy: some flows get more than others."""
+
+    def weight_of(self, flow_key: FlowKey) -> float:
+        """Say what a flow weighs: twice the weight is twice the share.
+
+        Called each time that a flow begins to wait, or is charged without waiting; ``flow.weight`` holds the answer
+        from then on. Where it raises, or answers with what is not finite and more than 0, the flow weighs 1.
         """
         ...
 

@@ -54,7 +54,7 @@ class UsageLimitPolicy(Protocol):
 
     A policy whose ceilings are one number for all bands at all times may say so with that number (0..1) as an attribute
     `constant_ceiling`. It is read once, when the controller is built, and the policy is never asked: no band holds
-    another back then. It may be `ClockBound`.
+    another back then.
 
     Called when a dispatch pass starts, again when it would end, and for an arrival that finds nothing waiting. It must
     answer at once. An answer of the wrong length, with a value outside 0..1, or that rises is a failure: the pass then

@@ -112,10 +112,9 @@ class _Ring:
     between two turns of one flow, each other has one.
     """
 
-    __slots__ = ("_keys", "_now", "_order", "_quantum", "_seats", "_serials", "_weight_of")
+    __slots__ = ("_keys", "_now", "_order", "_quantum", "_seats", "_serials")
 
     def __init__(self, policy: DeficitRoundRobin) -> None:
-        self._weight_of = policy.weight_of
         self._quantum = share(policy.quantum, 1)
         self._seats: dict[FlowQueueView, _Seat] = {}
         self._keys: dict[FlowKey, _Seat] = {}
@@ -124,11 +123,10 @@ class _Ring:
         self._now: _Turn = (0, (0, 0))
 
     def activated(self, flow: FlowQueueView) -> None:
-        weight = self._weight_of(flow.flow_key)  # it may raise, and then nothing has changed
         # Not in this round, which might never end if newcomers could join. And not last in the next: whoever has this
         # round's turn still to come would then have two before the newcomer has one.
         current = self._now[0]
-        seat = _Seat(flow, weight, (-current, next(self._serials)), current)
+        seat = _Seat(flow, flow.weight, (-current, next(self._serials)), current)
         self._seats[flow] = self._keys[flow.flow_key] = seat
         self._plan(seat)
 

@@ -45,7 +45,8 @@ class LeastAttainedService:
     of new flows would starve whoever is ahead. Every call is O(log n), amortised; once in 256 half-lives one is O(n).
 
     Decay keeps the order of levels, so it is new service that grows instead, and nothing need be touched as time goes
-    by. Time is the controller's, once the policy is bound to it; `time.monotonic` until then.
+    by. Time is the controller's, once the policy is bound to it; `time.monotonic` until then. So each controller needs
+    a policy of its own.
 
     Over any interval in which two flows both wait in a group, what it dispatches of each, per weight and decayed to
     the interval's end, differs by no more than `bound`.
@@ -128,7 +129,7 @@ class _Attained(Levels):
     __slots__ = ("_age", "_clock", "_factor", "_half_life", "_read_at")
 
     def __init__(self, policy: LeastAttainedService, clock: _Clock) -> None:
-        super().__init__(policy.weight_of, policy.max_idle_flows)
+        super().__init__(policy.max_idle_flows)
         self._half_life = policy.half_life
         self._clock = clock
         self._read_at = clock.read()

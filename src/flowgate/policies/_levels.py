@@ -13,7 +13,6 @@ their weights (the virtual time of Parekh and Gallager's generalized processor s
 charge. It may run ahead of the floor, but none enters more than its own first request above the floor.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -50,14 +49,12 @@ class Levels:
     """The levels of the flows of one group. Every call is O(log n), amortised, in the flows that it knows.
 
     Args:
-        weight_of: Asked once each time that a flow begins to wait, or to be remembered.
         max_idle_flows: How many flows that do not wait it remembers; beyond it, the one served longest ago goes first.
     """
 
-    __slots__ = ("_accounts", "_floor", "_fluid", "_idle", "_max_idle", "_order", "_total", "_waiting", "_weight_of")
+    __slots__ = ("_accounts", "_floor", "_fluid", "_idle", "_max_idle", "_order", "_total", "_waiting")
 
-    def __init__(self, weight_of: Callable[[FlowKey], float], max_idle_flows: int) -> None:
-        self._weight_of = weight_of
+    def __init__(self, max_idle_flows: int) -> None:
         self._max_idle = max_idle_flows
         self._accounts: dict[FlowKey, Account] = {}
         self._waiting: dict[FlowQueueView, Account] = {}
@@ -70,18 +67,17 @@ class Levels:
     # -- what the engine tells
 
     def activated(self, flow: FlowQueueView) -> None:
-        weight = self._weight_of(flow.flow_key)  # it may raise, and then nothing has changed
         self._begin()
         account = self._accounts.get(flow.flow_key)
         if account is None or account.flow is not None:  # two flows of one name are two
-            account = self._accounts[flow.flow_key] = Account(flow.flow_key, weight)
-        account.weight = weight
+            account = self._accounts[flow.flow_key] = Account(flow.flow_key, flow.weight)
+        account.weight = flow.weight
         self._idle.discard(account)
-        account.level = max(account.level, self._entry(flow.head, weight))
+        account.level = max(account.level, self._entry(flow.head, flow.weight))
         account.flow = flow
         self._waiting[flow] = account
         self._order.put(account, account.level)
-        self._total += share(weight, 1)
+        self._total += share(flow.weight, 1)
 
     def head_changed(self, flow: FlowQueueView) -> None:
         """Nothing: levels do not depend on what waits."""
@@ -89,14 +85,14 @@ class Levels:
     def charged(self, flow: FlowQueueView, item: QueueItem) -> None:
         account = self._waiting.get(flow)
         if account is None:
-            return self._charge_idle(flow.flow_key, item.cost)
+            return self._charge_idle(flow, item.cost)
         self._begin()
         # Rounded up, so that it grows with each charge, however small beside all weights.
         self._fluid = max(self._fluid, self._floor) - (-self._share(item.cost, 1) << UNIT_BITS) // self._total
         return self._lift(account, item.cost)
 
     def settled(self, flow: FlowQueueView, delta: float) -> None:
-        account = self._waiting.get(flow) or self._account(flow.flow_key)
+        account = self._waiting.get(flow) or self._account(flow)
         self._begin()
         if account.flow is None:
             account.level = max(account.level, self._ground)
@@ -134,9 +130,9 @@ class Levels:
     def _share(self, amount: float, weight: float) -> int:
         return share(amount, weight)
 
-    def _charge_idle(self, key: FlowKey, cost: float) -> None:
+    def _charge_idle(self, flow: FlowQueueView, cost: float) -> None:
         """Charge a flow that does not wait: where nobody does, as if it had been the only one."""
-        account = self._account(key)
+        account = self._account(flow)
         self._begin()
         account.level = max(account.level, self._ground)
         if not self._waiting:
@@ -149,10 +145,10 @@ class Levels:
 
     # -- accounts
 
-    def _account(self, key: FlowKey) -> Account:
-        account = self._accounts.get(key)
+    def _account(self, flow: FlowQueueView) -> Account:
+        account = self._accounts.get(flow.flow_key)
         if account is None:
-            account = Account(key, self._weight_of(key))
+            account = Account(flow.flow_key, flow.weight)
         return account
 
     def _entry(self, head: QueueItem | None, weight: float) -> int:

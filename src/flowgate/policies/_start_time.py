@@ -73,7 +73,7 @@ class StartTimeFairQueuing:
 
     def new_group(self) -> FlowGroup:
         """Make a group in which nobody waits."""
-        return _Tags(self.weight_of, MAX_IDLE_FLOWS)
+        return _Tags(MAX_IDLE_FLOWS)
 
 
 class _Tags(Levels):
@@ -85,7 +85,7 @@ class _Tags(Levels):
         if self._waiting:
             super().settled(flow, delta)
 
-    def _charge_idle(self, key: FlowKey, cost: float) -> None:
+    def _charge_idle(self, flow: FlowQueueView, cost: float) -> None:
         """Nothing: tags are those of requests that waited."""
 
     def _rest(self) -> None:

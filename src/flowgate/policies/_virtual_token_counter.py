@@ -70,4 +70,4 @@ class VirtualTokenCounter:
 
     def new_group(self) -> FlowGroup:
         """Make a group in which nobody waits, and nothing was served."""
-        return Levels(self.weight_of, self.max_idle_flows)
+        return Levels(self.max_idle_flows)

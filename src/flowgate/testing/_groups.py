@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from types import FunctionType, ModuleType
 
-from flowgate.contracts import FlowGroup, FlowQueueView, InterFlowDispatchPolicy, ItemComparator
+from flowgate.contracts import FlowGroup, FlowKey, FlowQueueView, InterFlowDispatchPolicy, ItemComparator
 from flowgate.queues import PriorityQueue
 from flowgate.testing._items import BY_ARRIVAL, Flow, Item
 
@@ -30,7 +30,7 @@ class Lane:
         self._price(item)
         flow = self.flows.get(name)
         if flow is None:
-            flow = self.flows[name] = Flow(PriorityQueue(self.comparator), self.comparator, name)
+            flow = self.flows[name] = self._flow(name)
             flow.queue.add(item)
             self.group.activated(flow)
             return item
@@ -63,11 +63,19 @@ class Lane:
         """Charge a request that did not wait, of a flow that does not, as the engine does while nobody waits."""
         self._price(item)
         if getattr(self.policy, "memoryless", False) is not True:
-            self.group.charged(absent_flow(name), item)
+            self.group.charged(self._flow(name), item)
 
     def settle(self, name: str, delta: float) -> None:
         """Correct the charge of a request that was dispatched; the flow may wait no longer."""
-        self.group.settled(self.flows.get(name, absent_flow(name)), delta)
+        self.group.settled(self.flows.get(name) or self._flow(name), delta)
+
+    def _flow(self, name: str) -> Flow:
+        weight_of = getattr(self.policy, "weight_of", None)
+        try:
+            weight = 1.0 if weight_of is None else weight_of(FlowKey(name))
+        except Exception:  # a policy may raise anything
+            weight = 1.0
+        return Flow(PriorityQueue(self.comparator), self.comparator, name, weight)
 
     def _price(self, item: Item) -> None:
         cost_of = getattr(self.policy, "cost_of", None)

@@ -114,6 +114,7 @@ class Flow:
         queue: The flow's items; the test adds and removes them.
         comparator: How they compare.
         name: The flow's id.
+        weight: What it weighs.
 
     >>> from flowgate.queues import ListQueue
     >>> flow = Flow(ListQueue(), name="tenant-a")
@@ -122,10 +123,13 @@ class Flow:
     (1, 7, 'tenant-a')
     """
 
-    def __init__(self, queue: SafeQueue, comparator: ItemComparator = SCORE, name: str = "a") -> None:
+    def __init__(
+        self, queue: SafeQueue, comparator: ItemComparator = SCORE, name: str = "a", weight: float = 1.0
+    ) -> None:
         self.queue: SafeQueue = queue
         self.comparator: ItemComparator = comparator
         self.flow_key: FlowKey = FlowKey(name)
+        self.weight: float = weight
 
     def __repr__(self) -> str:
         return f"<flow {self.flow_key.id}>"
