@@ -284,8 +284,7 @@ class ShardProcessor:
             item = lane.resolved_for
         spare = lane.candidates.open(shard.ceilings.of(group.band.priority))
         ticket = Ticket(self._owner, item.request, flow, spare, now - item.enqueue_time, now)
-        if shard.selection.credits is not None:
-            shard.selection.credits.count(state, flow.band)
+        shard.selection.count(group, state)
         # The ticket counts for the flow before the item counts no longer: in between the band would look idle.
         shard.registry.take_off(flow)
         shard.lanes.take(item, is_dispatched=True)

@@ -10,7 +10,7 @@ from flowgate.items import Item
 from flowgate.lanes import FlowQueue, Group
 from flowgate.plugins import FailureSink
 from flowgate.pods import PodState
-from flowgate.turns import take_turn
+from flowgate.turns import count_turn, take_turn
 
 if TYPE_CHECKING:
     from flowgate.shares import Credits
@@ -30,7 +30,7 @@ class Selection:
         credits: What bands are owed of the shares that they are guaranteed; None where priority is strict.
     """
 
-    __slots__ = ("_clock", "_fail", "_groups", "_turn", "credits")
+    __slots__ = ("_clock", "_fail", "_groups", "_is_contested", "_turn", "credits")
 
     def __init__(self, groups: Groups, clock: Callable[[], float], on_failure: FailureSink) -> None:
         self._groups = groups
@@ -38,12 +38,14 @@ class Selection:
         self._clock = clock
         self._fail = on_failure
         self._turn = 0
+        self._is_contested = False
 
     def group(self, pod: PodState) -> Group | None:
         """Return the group whose turn it is on a pod: of the highest band that waits for it, or of one that is owed it.
 
         O(lanes that share it).
         """
+        self._is_contested = False
         if self.credits is not None:
             owed = self.credits.owed(pod)
             if owed is not None:
@@ -72,7 +74,15 @@ class Selection:
             except TypeError as error:  # keys that do not compare
                 self._groups.break_policy(ranked[0][1], error)
         self._turn += 1
+        self._is_contested = True
         return take_turn(pod, rivals, self._turn)
+
+    def count(self, group: Group, pod: PodState) -> None:
+        """Note that the group chosen last gets the slot: only now it has had its turn, and its share."""
+        if self._is_contested:
+            count_turn(pod, group, self._turn)
+        if self.credits is not None:
+            self.credits.count(pod, group.band)
 
     def _rank(self, group: Group) -> Any:
         """Return the rank of a group's best head; None where its policy lets lanes take turns, or failed."""

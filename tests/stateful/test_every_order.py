@@ -5,23 +5,24 @@ from itertools import permutations
 
 import pytest
 
-from flowgate import FlowControlConfig, PriorityBandConfig, Ticket
+from flowgate import FlowControlConfig, PriorityBandConfig
 from flowgate.policies import EarliestDeadlineFirst
-from tests.stateful.engine import Asked, Engine
+from flowgate.testing._machine_engine import CheckedEngine
+from flowgate.testing._model_parts import MovableRequest
 
-Step = Callable[[Engine, dict[str, Asked]], None]
+Step = Callable[[CheckedEngine, dict[str, MovableRequest]], None]
 
 
 def submit(name: str, priority: int = 0, ttl: float | None = None, subset: str | None = None, size: int = 1) -> Step:
-    def step(engine: Engine, asked: dict[str, Asked]) -> None:
-        asked[name] = Asked(name, priority, size, ttl, None if subset is None else frozenset(subset))
+    def step(engine: CheckedEngine, asked: dict[str, MovableRequest]) -> None:
+        asked[name] = MovableRequest(name, priority, size, ttl, None if subset is None else frozenset(subset))
         engine.submit(asked[name])
 
     return step
 
 
 def cancel(name: str) -> Step:
-    def step(engine: Engine, asked: dict[str, Asked]) -> None:
+    def step(engine: CheckedEngine, asked: dict[str, MovableRequest]) -> None:
         if asked.get(name) in engine.waiting:
             engine.cancel(asked[name])
 
@@ -29,7 +30,7 @@ def cancel(name: str) -> Step:
 
 
 def refresh(name: str, subset: str) -> Step:
-    def step(engine: Engine, asked: dict[str, Asked]) -> None:
+    def step(engine: CheckedEngine, asked: dict[str, MovableRequest]) -> None:
         if asked.get(name) in engine.waiting:
             engine.refresh(asked[name], frozenset(subset))
 
@@ -37,7 +38,7 @@ def refresh(name: str, subset: str) -> Step:
 
 
 def release() -> Step:
-    def step(engine: Engine, _asked: dict[str, Asked]) -> None:
+    def step(engine: CheckedEngine, _asked: dict[str, MovableRequest]) -> None:
         if engine.tickets:
             engine.release(next(iter(engine.tickets)))
 
@@ -123,22 +124,13 @@ def test_every_order_keeps_every_invariant(scenario: str, keyed: bool, capsys: p
     config, steps = SCENARIOS[scenario]
     explored = 0
     for schedule in schedules(steps):
-        engine = Engine(config, keyed=keyed, room=1)
-        asked: dict[str, Asked] = {}
+        engine = CheckedEngine(config, keyed=keyed, room=1)
+        asked: dict[str, MovableRequest] = {}
         for step in schedule:
             step(engine, asked)
-        finish(engine)
+        engine.finish()
+        stats = engine.processor.stats()
+        assert (stats.queued_requests, stats.in_flight, stats.overcommitted) == (0, 0, 0)
         explored += 1
     with capsys.disabled():
         print(f"\n{scenario}: explored {explored} schedules of {len(steps)} steps")
-
-
-def finish(engine: Engine) -> None:
-    """Close, and give every slot back: nothing is left."""
-    engine.settle()
-    engine.close()
-    for ticket in list(engine.tickets):
-        assert isinstance(ticket, Ticket)
-        engine.release(ticket)
-    stats = engine.processor.stats()
-    assert (stats.queued_requests, stats.in_flight, stats.overcommitted) == (0, 0, 0)
