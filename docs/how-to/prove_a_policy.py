@@ -1,11 +1,13 @@
 """The policies of `policy.py` keep the promises of every policy."""
 
 import pytest
+from hypothesis import settings
 from policy import LongestQueueFirst, SmallestFirst
 
+from flowgate import PriorityBandConfig
 from flowgate.contracts import InterFlowDispatchPolicy, IntraFlowDispatchPolicy
 from flowgate.policies import adapt_fairness
-from flowgate.testing.suites import DispatchPolicySuite, FairnessPolicySuite
+from flowgate.testing.suites import DispatchPolicySuite, FairnessPolicySuite, engine_machine
 
 
 class TestSmallestFirst(DispatchPolicySuite):
@@ -24,3 +26,9 @@ class TestLongestQueueFirst(FairnessPolicySuite):
     def policy(self) -> InterFlowDispatchPolicy:
         """Answer with the policy under test."""
         return adapt_fairness(LongestQueueFirst(), priority=0)
+
+
+# -- the engine, with both in it
+
+TestEngine = engine_machine(PriorityBandConfig(0, dispatch=SmallestFirst(), fairness=LongestQueueFirst()))
+TestEngine.settings = settings(max_examples=20)
