@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     ("py:obj", r".*"),  # see default_role
     # Documented elsewhere; an inventory to link to would need the network at build time.
     ("py:class", r"flowgate\.controller\.Admitted"),  # its users need no more than `admitted`
-    ("py:(class|data|func|exc|attr)", r"(collections|enum|os|pathlib|types|typing|attr|attrs|anyio)\..*"),
+    ("py:(class|data|func|exc|attr)", r"(collections|enum|os|pathlib|types|unittest|typing|attr|attrs|anyio)\..*"),
     ("py:class", r"(_pytest|asyncio|contextlib)\..*"),
     ("py:class", r"(flowgate\.testing\._\w+\.)?(Arguments|Kind|Result)"),  # type variables
     ("py:class", r"flowgate\.testing\._\w+\.(Check|SettableClock)"),  # the suites' own business

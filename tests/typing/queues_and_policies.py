@@ -61,5 +61,5 @@ bounded: list[BoundedFairnessPolicy] = [
 costed: list[Costed] = [DeficitRoundRobin(), StartTimeFairQueuing(), VirtualTokenCounter(), LeastAttainedService()]
 clock_bound: ClockBound = LeastAttainedService()
 group: FlowGroup = _Heads()
-groups: list[FlowGroup] = [_Ring(DeficitRoundRobin()), Levels(lambda key: 1.0, max_idle_flows=10)]
+groups: list[FlowGroup] = [_Ring(DeficitRoundRobin()), Levels(max_idle_flows=10)]
 ranked: RankedGroup = _Heads()
