@@ -7,7 +7,7 @@ before it is used. The table keeps a log of such changes, so that an index over 
 import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -93,7 +93,7 @@ class PodTable:
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
-        hear = getattr(detector, "released", None)
+        hear: Any = getattr(detector, "released", None)
         self._hear_release: Callable[[Pod, PodLoad, float, ReleaseResult], None] | None
         self._hear_release = hear if callable(hear) else None
         self.watch: Watched = watch
