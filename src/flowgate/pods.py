@@ -7,7 +7,7 @@ before it is used. The table keeps a log of such changes, so that an index over 
 import math
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flowgate.ticket import Ticket
 
 __all__ = ["PodState", "PodTable"]
+
+_Hear = Callable[[Pod, PodLoad, float, ReleaseResult], None]
 
 _FULL = 1.0
 _LOG_LENGTH = 4_096
@@ -93,9 +95,8 @@ class PodTable:
 
     def __init__(self, detector: SaturationDetector, watch: Watched) -> None:
         self._detector = detector
-        hear: Any = getattr(detector, "released", None)
-        self._hear_release: Callable[[Pod, PodLoad, float, ReleaseResult], None] | None
-        self._hear_release = hear if callable(hear) else None
+        hear = getattr(detector, "released", None)
+        self._hear_release = cast("_Hear", hear) if callable(hear) else None
         self.watch: Watched = watch
         self._states: dict[Pod, PodState] = {}
         self._charges = 0
