@@ -18,7 +18,7 @@ myst_heading_anchors = 3
 
 # Docstrings say `Name`: a link where the name is documented, code where it is not.
 default_role = "py:obj"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True, "special-members": "__len__,__iter__"}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import anyio
 
 from flowgate import FlowControlConfig, FlowController, Pod, PriorityBandConfig, Request
-from flowgate.contracts import BandView, FlowQueueView, ItemComparator, QueueCapability, QueueItem, SafeQueue
+from flowgate.contracts import (
+    BandView,
+    FlowGroup,
+    FlowQueueView,
+    ItemComparator,
+    QueueCapability,
+    QueueItem,
+    SafeQueue,
+)
 from flowgate.locators import StaticPodLocator
 from flowgate.saturation import ConcurrencyDetector
 
@@ -28,6 +36,61 @@ class LongestQueueFirst:
     def select_queue(self, band: BandView) -> FlowQueueView | None:
         """Look at each waiting flow: this costs O(flows) for each dispatch."""
         return max(band.queues, key=len)
+
+
+class LeastServed:
+    """Between flows: who was given the fewest bytes since it began to wait."""
+
+    name = "least-served"
+    memoryless = True  # it need not hear of requests that did not wait
+
+    def cost_of(self, item: QueueItem) -> float:
+        """Say what a request costs; `item.cost` is the answer from then on."""
+        return item.byte_size
+
+    def bound(
+        self,
+        max_cost: tuple[float, float] = (1, 1),
+        weights: tuple[float, float] = (1, 1),
+    ) -> float:
+        """Promise: two flows that wait come no further apart than this."""
+        return max_cost[0] + max_cost[1]
+
+    def new_group(self) -> FlowGroup:
+        """Make the state of one band in one lane."""
+        return Served()
+
+
+class Served:
+    """What each waiting flow was given."""
+
+    def __init__(self) -> None:
+        self.given: dict[FlowQueueView, float] = {}
+
+    def activated(self, flow: FlowQueueView) -> None:
+        """A flow begins to wait: level with the least, so nobody banks credit."""
+        self.given[flow] = min(self.given.values(), default=0.0)
+
+    def head_changed(self, flow: FlowQueueView) -> None:
+        """Its first request is another one: of no importance here."""
+
+    def charged(self, flow: FlowQueueView, item: QueueItem) -> None:
+        """A request of it went."""
+        if flow in self.given:
+            self.given[flow] += item.cost
+
+    def settled(self, flow: FlowQueueView, delta: float) -> None:
+        """It cost more than it was charged, or less."""
+        if flow in self.given:
+            self.given[flow] += delta
+
+    def emptied(self, flow: FlowQueueView) -> None:
+        """It waits no longer."""
+        self.given.pop(flow, None)
+
+    def select(self) -> FlowQueueView:
+        """Name the flow to go next. A heap would spare the look at each."""
+        return min(self.given, key=self.given.__getitem__)
 
 
 class KeepHalfFree:

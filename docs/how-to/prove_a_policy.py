@@ -2,12 +2,18 @@
 
 import pytest
 from hypothesis import settings
-from policy import LongestQueueFirst, SmallestFirst
+from policy import LeastServed, LongestQueueFirst, SmallestFirst
 
 from flowgate import PriorityBandConfig
 from flowgate.contracts import InterFlowDispatchPolicy, IntraFlowDispatchPolicy
 from flowgate.policies import adapt_fairness
-from flowgate.testing.suites import DispatchPolicySuite, FairnessPolicySuite, engine_machine
+from flowgate.testing.suites import (
+    BoundedFairnessPolicy,
+    BoundedFairnessSuite,
+    DispatchPolicySuite,
+    FairnessPolicySuite,
+    engine_machine,
+)
 
 
 class TestSmallestFirst(DispatchPolicySuite):
@@ -28,7 +34,16 @@ class TestLongestQueueFirst(FairnessPolicySuite):
         return adapt_fairness(LongestQueueFirst(), priority=0)
 
 
+class TestLeastServed(BoundedFairnessSuite):
+    """The same, and a search for two flows that come further apart than `bound` says."""
+
+    @pytest.fixture
+    def policy(self) -> BoundedFairnessPolicy:
+        """Answer with the policy under test."""
+        return LeastServed()
+
+
 # -- the engine, with both in it
 
-TestEngine = engine_machine(PriorityBandConfig(0, dispatch=SmallestFirst(), fairness=LongestQueueFirst()))
+TestEngine = engine_machine(PriorityBandConfig(0, dispatch=SmallestFirst(), fairness=LeastServed()))
 TestEngine.settings = settings(max_examples=20)
