@@ -76,6 +76,8 @@ def virtual_clock(anyio_backend: Any) -> "Iterator[VirtualClock]":
 
     An async fixture that is set up earlier has started the event loop in real time already, and then this one fails. To
     run all tests of a folder in virtual time, override ``anyio_backend`` there with `flowgate.testing.virtual_backend`.
+
+    A test that waits for what never comes fails on asyncio, after 20 real seconds without a timer; on trio it hangs.
     """
     from anyio.pytest_plugin import get_runner  # noqa: PLC0415 - see above
 

@@ -54,3 +54,10 @@ def test_the_metrics_of_a_pod_are_a_record() -> None:
     """Whatever else is given as metrics is refused by name."""
     with pytest.raises(TypeError, match=r"a pod's metrics must be PodMetrics or None, not 0\.5"):
         Pod("a", "10.0.0.1", 80, metrics=0.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("field", ["default_ttl", "no_pods_ttl", "poll_interval"])
+def test_a_time_that_no_float_can_hold_is_refused(field: str) -> None:
+    """An int may be larger than any float, and is not infinite."""
+    with pytest.raises(ValueError, match=f"{field} must be a time that a float can hold, not 1000"):
+        FlowControlConfig(**{field: 10**400})

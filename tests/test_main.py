@@ -1,19 +1,23 @@
 """The command line: what it prints, where, and with which exit code."""
 
+import os
 import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from typing import TextIO
 
 import attrs
 import pytest
 
-from flowgate import FlowControlConfig
+from flowgate import FlowControlConfig, PriorityBandConfig
 from flowgate.__main__ import main
 from flowgate.configfile import Settings
 from flowgate.configfile._report import explain
+from flowgate.contracts import BandView, FlowQueueView, InterFlowDispatchPolicy, QueueSelector
+from flowgate.policies import LeastAttainedService
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "reference" / "flowgate.toml"
 
@@ -59,7 +63,8 @@ Bands, in the order in which they are served:
     dispatch            edf
     fairness            deficit-round-robin(quantum=16384, weights=None, cost=None)
                         of two flows that wait, neither gets more than 18,384 ahead (in cost per
-                        weight, where no request costs more than 1,000)
+                        weight, where no request costs more than 1,000), beside what settlements
+                        corrected
     mode                queue: what cannot go at once waits
     displace            no: its requests stay when a higher band fills the controller
     queue               PriorityQueue
@@ -128,7 +133,7 @@ MISTAKES = """\
 {path} has 5 problems:
 
   default_ttl
-    expected a number, not "60"; write it without quotes (and in YAML not 1e3, but 1.0e+3)
+    expected a number, not "60"; write it without quotes
 
   max_flow
     unknown key; did you mean "max_flows"? Known: {keys}
@@ -201,6 +206,27 @@ def test_check_puts_the_rest_into_words(
         assert line in printed
 
 
+def test_check_promises_no_more_than_a_policy_does() -> None:
+    """A policy that remembers who was served before promises less than one that does not."""
+
+    class Patient:
+        def select_queue(self, band: BandView) -> FlowQueueView | None:
+            return next(iter(band.queues))
+
+        def bound(self, lead: float = 0.0) -> float:
+            return 2 + lead
+
+    def told(fairness: InterFlowDispatchPolicy | QueueSelector) -> str:
+        config = FlowControlConfig(bands=[PriorityBandConfig(0, fairness=fairness)])
+        return " ".join(explain(Settings(config)).split())
+
+    assert (
+        "neither gets more than 2,000 ahead (in faded cost per weight, where no request costs more than 1,000), beyond "
+        "the lead that one began with, beside what settlements corrected mode"
+    ) in told(LeastAttainedService())
+    assert "neither gets more than 2 ahead (in requests), beyond the lead that one began with mode" in told(Patient())
+
+
 def test_check_shows_plug_ins_that_tell_nothing_of_themselves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,6 +295,43 @@ def test_the_documented_example_is_fine(capsys: pytest.CaptureFixture[str]) -> N
 def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
     assert capsys.readouterr().out == f"flowgate {version('flowgate-admission')}\n"
+
+
+def test_the_option_says_the_version_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"flowgate {version('flowgate-admission')}\n"
+
+
+def closed_pipe() -> TextIO:
+    """Return the end to write to of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    return open(write, "w", encoding="utf-8")
+
+
+def test_a_reader_that_leaves_is_no_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is that of the file, and nothing is said; nor when the stream is closed at last."""
+    with closed_pipe() as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert main(["check", str(EXAMPLE)]) == 0
+    assert capsys.readouterr().err == ""
+    with closed_pipe() as gone:
+        monkeypatch.setattr(sys, "stderr", gone)
+        assert main(["check", write(tmp_path, WRONG)]) == 1
+
+
+def test_output_that_cannot_be_written_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk: exit code 2."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["version"]) == 2
+    assert capsys.readouterr().err == "flowgate: the output cannot be written: No space left on device\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["chekc", "a.toml"], ["check", "a", "b"]])

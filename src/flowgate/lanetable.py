@@ -220,8 +220,8 @@ class LaneTable:
             self._start_waiting(lane)
             if not lane.is_keyed:
                 lane.resolved_for = item  # as an arrival, just now
-        if lane.meter is not None:
-            lane.meter.came(group.band.priority, self._clock())
+        assert lane.meter is not None  # noqa: S101 - made when it began to wait
+        lane.meter.came(group.band.priority, self._clock())
         self._deadlines.add(item, lane)
         if not waits:
             group.flows[queue.flow] = queue

@@ -1,6 +1,8 @@
 """The reference page says what the code does: every key with its default, every name."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import distribution
 from pathlib import Path
@@ -61,9 +63,9 @@ def test_every_key_is_documented_with_its_default(section: str, record: Any, oth
 
 def test_what_is_counted_or_timed_has_its_unit() -> None:
     for section in ("All bands together", "Bands"):
-        for key, (kind, _, unit, meaning) in rows(section).items():
+        for key, (kind, _, meaning) in rows(section).items():
             is_number = kind.startswith(("integer", "number")) and key != "priority"
-            assert bool(unit) == is_number, key
+            assert bool(re.match(r"\w+ \(\w+\)", kind)) == is_number, key
             assert meaning, key
 
 
@@ -97,6 +99,12 @@ def test_what_the_page_shows_of_files_is_right() -> None:
     nested = re.search(r'`(\{ name = "any-of".*?\] \})`', PAGE)
     assert nested is not None
     assert load_settings(tomllib.loads(f"detector = {nested[1]}")).detector is not None
+
+
+def test_the_program_of_the_page_prints_what_it_says() -> None:
+    command = [sys.executable, "-W", "error", str(FOLDER / "from_a_file.py")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our own
+    assert re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) == [ended.stdout]
 
 
 def test_the_example_uses_most_of_what_there_is() -> None:

@@ -48,6 +48,14 @@ def test_a_file_that_cannot_be_read_says_why_and_where(
     assert problems_of(tmp_path / name, content) == [told]
 
 
+@pytest.mark.parametrize(("name", "text"), [("a.toml", "max_flows = 7\n"), ("a.yaml", "max_flows: 7\n")])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str, text: str) -> None:
+    """Some editors write one."""
+    path = tmp_path / name
+    path.write_text(text, "utf-8-sig")
+    assert load_settings(path).config.max_flows == 7
+
+
 def test_a_number_too_long_for_python_is_told(tmp_path: Path) -> None:
     """Python refuses to read integers beyond some thousands of digits."""
     (told,) = problems_of(tmp_path / "a.toml", f"max_flows = 1{'0' * 5_000}")

@@ -196,6 +196,18 @@ def test_settings_make_a_controller() -> None:
     )
 
 
+def test_settings_make_one_controller() -> None:
+    """Plug-ins hold state, whatever stands in for some of them; what failed was none."""
+    settings = load_settings({"detector": {"name": "concurrency", "max_concurrency": 2}})
+    with pytest.raises(ValueError, match="names no locator"):
+        settings.new_controller()
+    settings.new_controller(locator=StaticPodLocator())
+    with pytest.raises(RuntimeError, match=r"^these settings have made a controller already: load the file again$"):
+        settings.new_controller(locator=StaticPodLocator(), detector=ConcurrencyDetector(1))
+    assert settings == Settings(settings.config, settings.detector)
+    assert "use" not in repr(Settings(FlowControlConfig()))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [({}, "names no locator, and none is given"), ({"locator": "static"}, "names no detector, and none is given")],

@@ -2,10 +2,12 @@
 
 import pickle
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+import yaml
 
 from flowgate import FlowControlConfig
 from flowgate.configfile import ConfigError, Problem, load_settings
@@ -20,8 +22,11 @@ def problems_of(source: Any) -> list[str]:
 SECTION_KEYS = ", ".join(
     sorted([*(field.name for field in attrs.fields(FlowControlConfig)), "detector", "locator", "usage_limit"])
 )
-AS_TEXT = "write it without quotes (and in YAML not 1e3, but 1.0e+3)"
+AS_TEXT = "write it without quotes"
+SECONDS = "times are plain numbers of seconds"
+BYTES = "sizes are plain numbers of bytes"
 A_LIMIT = '"aimd" or "gradient2" (or a table with that name and its keys)'
+DETECTORS = "adaptive, all-of, any-of, concurrency, slow-start, utilization"
 A_DETECTOR = "a saturation detector (its name, or a table with its name and parameters)"
 
 MISTAKES: list[tuple[dict[Any, Any], str]] = [
@@ -33,7 +38,7 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
     ({"x y": 1}, f'"x y": unknown key; known: {SECTION_KEYS}'),
     ({"bands": [{"name": "x"}]}, 'bands[0]: the key "priority" is missing: expected an integer'),
     ({"bands": [{"priority": 1, "fairness": {"name": "round-robin", "quantum": 3}}]},
-     "bands[0].fairness.quantum: unknown key; known: none"),
+     "bands[0].fairness.quantum: unknown key; round-robin takes no parameters"),
     # types
     ({"max_flows": "many"}, 'max_flows: expected an integer, not "many"'),
     ({"max_flows": True}, "max_flows: expected an integer, not true"),
@@ -43,6 +48,15 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
     ({"max_flows": {}}, "max_flows: expected an integer, not a table"),
     ({"max_flows": "5"}, f'max_flows: expected an integer, not "5"; {AS_TEXT}'),
     ({"default_ttl": "1e3"}, f'default_ttl: expected a number, not "1e3"; {AS_TEXT}'),
+    ({"max_flows": "1e3"}, 'max_flows: expected an integer, not "1e3"'),
+    ({"max_flows": "1_000"}, f'max_flows: expected an integer, not "1_000"; {AS_TEXT}'),
+    ({"default_ttl": "-.5"}, f'default_ttl: expected a number, not "-.5"; {AS_TEXT}'),
+    ({"default_ttl": "inf"}, f'default_ttl: expected a number, not "inf"; {AS_TEXT}'),
+    ({"default_ttl": "30s"}, f'default_ttl: expected a number, not "30s"; {SECONDS}'),
+    ({"no_pods_ttl": "1.5 minutes"}, f'no_pods_ttl: expected a number or "none", not "1.5 minutes"; {SECONDS}'),
+    ({"max_bytes": "2GB"}, f'max_bytes: expected an integer or "none", not "2GB"; {BYTES}'),
+    ({"max_bytes": "512 KiB"}, f'max_bytes: expected an integer or "none", not "512 KiB"; {BYTES}'),
+    ({"bands": "5"}, 'bands: expected a list, not "5"'),
     ({"default_ttl": "none"}, 'default_ttl: expected a number, not "none"'),
     ({"no_pods_ttl": [1]}, 'no_pods_ttl: expected a number or "none", not a list of 1'),
     ({"max_bytes": "x" * 80}, f'max_bytes: expected an integer or "none", not "{"x" * 55}..."'),
@@ -63,7 +77,12 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
     ({"bands": [{"priority": 1, "max_bytes": -3}]}, "bands[0].max_bytes: must be 0 or more, not -3"),
     ({"bands": [], "default_band": "none"}, "bands: is empty and default_band is None: every request would be invalid"),
     ({"bands": [{"priority": 1, "dispatch": "edf", "queue": "list"}]},
-     "bands[0]: band 1: dispatch policy 'edf' requires a queue that promises PRIORITY, and ListQueue does not"),
+     "bands[0].dispatch: policy 'edf' requires a queue that promises PRIORITY, and ListQueue does not"),
+    ({"default_band": {"queue": "priority", "dispatch": {"name": "slo-deadline", "metadata_key": "x"}},
+      "band_shares": {"shares": {"1": 0.5}}, "hol_scope": "pool"},
+     "band_shares: need hol_scope 'candidates': 'pool' dispatches the highest waiting band alone"),
+    ({"default_band": {"queue": "list", "dispatch": "edf"}},
+     "default_band.dispatch: policy 'edf' requires a queue that promises PRIORITY, and ListQueue does not"),
     ({"bands": [{"priority": 2}, {"priority": 1}, {"priority": 2}]},
      "bands[2].priority: bands[0] has the priority 2, too"),
     ({"default_band": {"priority": 1}},
@@ -75,12 +94,24 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
      "band_shares.shares: must add up to at most 1, not 1.8: {1: 0.9, 2: 0.9}"),
     # plug-ins
     ({"detector": 3}, f'detector: expected {A_DETECTOR} or "none", not 3'),
-    ({"detector": {}}, f'detector: the key "name" is missing: expected {A_DETECTOR}'),
+    ({"detector": {}}, f'detector: the key "name" is missing; known: {DETECTORS}'),
     ({"detector": {"name": 3}}, "detector.name: expected a text, not 3"),
     ({"bands": [{"priority": 1, "dispatch": 3}]},
      "bands[0].dispatch: expected a dispatch policy (its name, or a table with its name and parameters), not 3"),
     ({"bands": [{"priority": 1, "dispatch": "eddf"}]},
      'bands[0].dispatch: there is no dispatch policy "eddf"; did you mean "edf"? Known: edf, fcfs, slo-deadline'),
+    ({"bands": [{"priority": 1, "fairness": "edf"}]},
+     'bands[0].fairness: there is no fairness policy "edf" ("edf" is a dispatch policy); known: best-head, '
+     "deficit-round-robin, least-attained-service, round-robin, start-time-fair-queuing, virtual-token-counter"),
+    ({"detector": "static"},
+     f'detector: there is no saturation detector "static" ("static" is a locator or a usage limit); '
+     f"known: {DETECTORS}"),
+    ({"locator": {"name": "static", "pods": [{"name": "a", "address": "h", "port": 1}] * 2}},
+     'locator.pods: must differ in (namespace, name, address, port), but pod "a" at h:1 is there twice'),
+    ({"locator": {"name": "static", "pods": [{"name": "a", "address": "10.0.0.1:8000", "port": 1}]}},
+     "locator.pods[0].address: must be an IP address or a host name, without scheme and port, not '10.0.0.1:8000'"),
+    ({"detector": {"name": "adaptive", "min_limit": 5, "max_limit": 2}},
+     "detector.max_limit: must be no less than min_limit=5, not 2"),
     ({"usage_limit": {"name": "nothing"}},
      'usage_limit.name: there is no usage limit "nothing"; known: priority-holdback, soft-reflective-ceiling, static'),
     ({"detector": "concurrency"}, 'detector: the key "max_concurrency" is missing: expected an integer'),
@@ -88,11 +119,11 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
     ({"bands": [{"priority": 1, "queue": {"name": "list", "size": 3}}]},
      "bands[0].queue.size: unknown key; a queue takes no parameters"),
     ({"detector": {"name": "adaptive", "limit": "gradent2"}},
-     'detector.limit: there is no "gradent2"; did you mean "gradient2"? Known: aimd, gradient2'),
+     'detector.limit: there is no limit "gradent2"; did you mean "gradient2"? Known: aimd, gradient2'),
     ({"detector": {"name": "adaptive", "limit": {"name": "aimd", "backoff": 2}}},
      "detector.limit.backoff: must be more than 0 and less than 1, not 2"),
     ({"detector": {"name": "adaptive", "limit": {"backoff": 0.5}}},
-     f'detector.limit: the key "name" is missing: expected {A_LIMIT}'),
+     'detector.limit: the key "name" is missing; known: aimd, gradient2'),
     ({"detector": {"name": "adaptive", "limit": 3}},
      f'detector.limit: expected {A_LIMIT} or "none", not 3'),
 ]  # fmt: skip
@@ -101,6 +132,40 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
 @pytest.mark.parametrize(("table", "told"), MISTAKES, ids=[told.split(";")[0] for _, told in MISTAKES])
 def test_a_mistake_is_told_with_its_path_its_value_and_what_was_expected(table: dict[Any, Any], told: str) -> None:
     assert problems_of(table) == [told]
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("inf", "; YAML writes it .inf"),
+        ("-inf", "; YAML writes it -.inf"),
+        ("nan", "; YAML writes it .nan"),
+        ("1e3", "; YAML writes it 1.0e+3"),
+        ("1.5e3", "; YAML writes it 1.5e+3"),
+        ("2E-3", "; YAML writes it 2.0e-3"),
+        ("'1.0e+3'", "; write it without quotes"),
+        ("'60'", "; write it without quotes"),
+        ("soon", ""),
+    ],
+)
+def test_numbers_that_yaml_takes_for_text_are_told_as_yaml_writes_them(tmp_path: Path, written: str, hint: str) -> None:
+    """What the hint says is then read as a number; a file that is no YAML gets no such advice."""
+    path = tmp_path / "a.yaml"
+    path.write_text(f"default_ttl: {written}\n", "utf-8")
+    text = written.strip("'")
+    assert problems_of(path) == [f'default_ttl: expected a number, not "{text}"{hint}']
+    if "YAML" in hint:
+        assert type(yaml.safe_load(hint.rpartition(" ")[2])) is float
+        path = tmp_path / "a.toml"
+        path.write_text(f'default_ttl = "{text}"\n', "utf-8")
+        assert problems_of(path) == [f'default_ttl: expected a number, not "{text}"; write it without quotes']
+
+
+def test_hints_reach_into_choices_of_plug_ins(tmp_path: Path) -> None:
+    """A value that is tried as several shapes is still one of a YAML file."""
+    path = tmp_path / "a.yml"
+    path.write_text("locator: {name: cached, ttl: 1e3, locator: static}\n", "utf-8")
+    assert problems_of(path) == ['locator.ttl: expected a number, not "1e3"; YAML writes it 1.0e+3']
 
 
 def test_all_mistakes_are_told_together_in_the_order_of_the_file() -> None:

@@ -94,8 +94,8 @@ def test_suite_tells_who_broke_the_bound_and_when() -> None:
     """A bound that does not hold fails with the policy, the flows, the steps and the numbers."""
     history = [Step("arrive", flow, cost) for flow, cost in (("a", 100), ("c", 1)) for _ in range(5)]
     message = (
-        "round-robin: flows 'a' and 'c' both waited from step 6 on, and from step 6 to step 13 one of them got 199 "
-        "more per weight than the other, where bound(max_cost=(100, 1), weights=(1.0, 1.0)) is 101"
+        "round-robin: flows 'a' and 'c' both waited from step 6 on, and from step 6 to step 13 'a' got 199 more "
+        "per weight than 'c', where bound(max_cost=(100, 1), weights=(1.0, 1.0)) is 101"
     )
     with pytest.raises(AssertionError, match=re.escape(message)):
         check_bound(Boastful(), history)

@@ -267,5 +267,5 @@ def test_shares_of_a_band_that_cannot_be_are_refused() -> None:
 
 def test_shares_and_a_pool_s_caution_exclude_each_other() -> None:
     """Where only the highest waiting band may go, nobody else has a share."""
-    with pytest.raises(ValueError, match="band_shares need hol_scope 'candidates'"):
+    with pytest.raises(ValueError, match="band_shares must have hol_scope 'candidates', not 'pool'"):
         FlowControlConfig(hol_scope="pool", band_shares=BandShares({0: 0.5}))

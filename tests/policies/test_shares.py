@@ -149,3 +149,16 @@ def test_share_is_exact_and_never_nothing(amount: float, weight: float) -> None:
     assert 0 <= share(amount, weight) - exact < 1
     assert share(amount, weight) >= 1
     assert share(-amount, weight) <= 0
+
+
+@every_policy
+def test_a_weight_that_cannot_be_told_is_one(policy_type: Any) -> None:
+    """As the engine has it: a flow whose weight raises is like any other."""
+
+    def weigh(key: FlowKey) -> float:
+        raise RuntimeError(f"no weight of {key.id}")
+
+    lane = Lane(policy_type(weights=weigh))
+    for name in "abab":
+        lane.arrive(name)
+    assert sorted(lane.drain()) == ["a", "a", "b", "b"]

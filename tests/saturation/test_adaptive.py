@@ -69,6 +69,15 @@ def test_nothing_is_known_of_a_new_pod(limit: Aimd | Gradient2) -> None:
     assert detector.limit_of(A) == 8
 
 
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [({}, 20), ({"max_limit": 10}, 10), ({"min_limit": 64}, 64), ({"min_limit": 3, "max_limit": 3}, 3)],
+)
+def test_a_new_pod_s_limit_is_20_or_the_bound_next_to_it(bounds: dict[str, int], expected: int) -> None:
+    """Whoever states a bound need not state where to begin."""
+    assert AdaptiveDetector(**bounds).limit_of(A) == expected
+
+
 @both
 @pytest.mark.parametrize("capacity", [5, 30, 120])
 @pytest.mark.parametrize("initial", [1, 20, 300])
@@ -370,8 +379,11 @@ def test_it_says_how_it_was_made() -> None:
         (AdaptiveDetector, {"limit": 10}, TypeError, "limit must be an Aimd or a Gradient2, not 10"),
         (AdaptiveDetector, {"initial": 0}, ValueError, "initial must be 1 or more, not 0"),
         (AdaptiveDetector, {"initial": 2.5}, TypeError, r"initial must be an int, not 2\.5"),
-        (AdaptiveDetector, {"min_limit": 21}, ValueError, "initial must lie between .* not 20 between 21 and 1000"),
-        (AdaptiveDetector, {"max_limit": 19}, ValueError, "not 20 between 1 and 19"),
+        (AdaptiveDetector, {"initial": 20, "min_limit": 21}, ValueError,
+         "initial must lie between min_limit and max_limit, not 20 between 21 and 1000"),
+        (AdaptiveDetector, {"initial": 20, "max_limit": 19}, ValueError, "not 20 between 1 and 19"),
+        (AdaptiveDetector, {"min_limit": 5, "max_limit": 2}, ValueError,
+         "^max_limit must be no less than min_limit=5, not 2$"),
         (AdaptiveDetector, {"max_pods": 0}, ValueError, "max_pods must be 1 or more, not 0"),
         (Aimd, {"latency_threshold": 0}, ValueError, "latency_threshold must be more than 0 seconds, not 0"),
         (Aimd, {"latency_threshold": math.nan}, ValueError, "not nan"),
@@ -385,7 +397,7 @@ def test_it_says_how_it_was_made() -> None:
         (Gradient2, {"probe_interval": 0}, ValueError, "probe_interval must be 1 or more, not 0"),
         (Gradient2, {"min_samples": 1.5}, TypeError, r"min_samples must be an int, not 1\.5"),
     ],
-)
+)  # fmt: skip
 def test_bad_arguments_are_refused(
     make: Callable[..., object], arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from unittest import TestCase
 
 import pytest
@@ -183,6 +183,14 @@ def test_engine_machine_finds_a_policy_that_breaks_its_promise(policy: Any, mess
         test("runTest").debug()
     notes = "\n".join(caught.value.__notes__)
     assert "submit MovableRequest" in notes
+
+
+def test_engine_machine_is_bounded_and_else_as_the_profile_says() -> None:
+    """A failure is shown soon: stories are short, one failure is shortened, and not explained."""
+    bounded, profile = cast("Any", engine_machine()).settings, settings()
+    assert (bounded.stateful_step_count, bounded.report_multiple_bugs) == (20, False)
+    assert set(bounded.phases) == set(profile.phases) - {Phase.explain}
+    assert bounded.max_examples == profile.max_examples
 
 
 # The model looks at every pair of requests after every step: more examples find more than longer ones.

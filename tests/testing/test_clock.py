@@ -6,7 +6,7 @@ import math
 import anyio
 import pytest
 
-from flowgate.testing import VirtualClock, VirtualTimeLoop, run_in_virtual_time, virtual_backend
+from flowgate.testing import VirtualClock, VirtualTimeLoop, _virtual_time, run_in_virtual_time, virtual_backend
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio", ("asyncio", {"debug": True}), ("trio", {})])
@@ -69,6 +69,22 @@ def test_real_time_is_not_taken_for_virtual(backend: str) -> None:
 def test_outside_any_loop_there_is_no_time() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         VirtualClock().time()
+
+
+def test_a_sleep_without_end_is_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a timer at infinity: with no other it is a deadlock, and with another it stands aside."""
+    monkeypatch.setattr(_virtual_time, "_LONGEST_SILENCE", 0.01)
+    with pytest.raises(RuntimeError, match="deadlock"):
+        run_in_virtual_time(anyio.sleep_forever)
+
+    async def main() -> float:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            await anyio.sleep(3600)
+            tasks.cancel_scope.cancel()
+        return anyio.current_time()
+
+    assert run_in_virtual_time(main) == 3600.0
 
 
 def test_asyncio_alone_suffices() -> None:

@@ -169,6 +169,24 @@ def test_a_pod_refuses_bad_values(values: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1:8000", "http://x", "x/", "llama:80", "[10.0.0.1]:80", "[fd00::1]:8000", "[fd00::1", "https://[fd00::1]"],
+)
+def test_a_pod_s_address_has_neither_scheme_nor_port(address: str) -> None:
+    """They would be told apart from the port only when a request fails."""
+    rule = "must be an IP address or a host name, without scheme and port, not '"
+    with pytest.raises(ValueError, match=rule) as caught:
+        Pod("a", address, 80)
+    assert str(caught.value).endswith(f"not {address!r}")
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fd00::1", "[fd00::1]", "::", "fe80::1%eth0", "llama-0.pool.svc"])
+def test_a_pod_s_address_may_be_any_host(address: str) -> None:
+    """An IPv6 address has two colons or more."""
+    assert Pod("a", address, 80).endpoint.removesuffix(":80").strip("[]") == address.strip("[]")
+
+
+@pytest.mark.parametrize(
     "values", [(-1, 0, 0.0, 0.0), (0, NAN, 0.0, 0.0), (0, 0, 1.5, 0.0), (0, 0, NAN, 0.0), (0, 0, 0.0, INF)]
 )
 def test_metrics_refuse_bad_values(values: tuple[Any, ...]) -> None:

@@ -23,36 +23,39 @@ class Call:
 
     Args:
         target: What is called.
+        name: What messages call it.
         signature: Its signature; None where Python does not know it.
         shapes: By parameter; those without an annotation take anything.
     """
 
     target: Callable[..., object]
+    name: str
     signature: inspect.Signature | None
     shapes: Mapping[str, Shape]
 
     @classmethod
-    def of(cls, target: Callable[..., object], shape_of: Callable[[object], Shape]) -> "Call":
+    def of(cls, target: Callable[..., object], name: str, shape_of: Callable[[object], Shape]) -> "Call":
         """Look at a class or factory.
 
         Args:
             target: The class or factory.
+            name: What messages call it.
             shape_of: Makes the shape of an annotation.
         """
         try:
             signature = inspect.signature(target)
         except (TypeError, ValueError):
-            return cls(target, None, {})
+            return cls(target, name, None, {})
         hints = _hints(target)
         shapes: dict[str, Shape] = {}
-        for name, parameter in signature.parameters.items():
+        for key, parameter in signature.parameters.items():
             if parameter.kind is _Kind.VAR_KEYWORD:
                 continue
             # A list, for a parameter that is given any number of times.
-            annotation = hints.get(name, object)
+            annotation = hints.get(key, object)
             is_many = parameter.kind is _Kind.VAR_POSITIONAL
-            shapes[name] = shape_of(Sequence[annotation] if is_many else annotation)  # type: ignore[valid-type]
-        return cls(target, signature, shapes)
+            shapes[key] = shape_of(Sequence[annotation] if is_many else annotation)  # type: ignore[valid-type]
+        return cls(target, name, signature, shapes)
 
     def read(self, table: Mapping[object, object], place: Place, also: Iterable[str] = ()) -> dict[str, object]:
         """Read the values that a table gives; problems are noted, and keys with one left out.
@@ -75,7 +78,8 @@ class Call:
             elif self._takes_any and isinstance(key, str):
                 values[key] = given
             else:
-                here.refuse(f"unknown key; {known(key, [*names, *extra])}")
+                there_are = known(key, [*names, *extra]) if names else f"{self.name} takes no parameters"
+                here.refuse(f"unknown key; {there_are}")
         self._refuse_missing(table, place)
         _check_fields(self.target, values, place)
         return values
@@ -160,6 +164,8 @@ def blame(error: Exception, keys: Iterable[str], place: Place, otherwise: Place 
     message = " ".join(str(error).split()) or type(error).__name__
     if not isinstance(error, TypeError | ValueError):
         message = f"{type(error).__name__}: {message}"
+    # A band says its priority; its path says where it is.
+    message = re.sub(r"^band -?\d+: ", "", message)
     about = re.fullmatch(r"(?:an? \w+'s )?(\w+) (.+)", message)
     if about and about[1] in set(keys):
         return place.key(about[1]).refuse(about[2])

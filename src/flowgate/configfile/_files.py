@@ -9,7 +9,12 @@ from typing import cast
 from flowgate.configfile._problems import ConfigError, Place
 from flowgate.configfile._words import show
 
-__all__ = ["read_file"]
+__all__ = ["is_yaml", "read_file"]
+
+
+def is_yaml(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file's name says that it holds YAML."""
+    return Path(path).suffix.lower() in {".yaml", ".yml"}
 
 
 def read_file(path: str | os.PathLike[str]) -> Mapping[object, object]:
@@ -20,7 +25,7 @@ def read_file(path: str | os.PathLike[str]) -> Mapping[object, object]:
     """
     place = Place()
     try:
-        text = Path(path).read_text("utf-8")
+        text = Path(path).read_text("utf-8-sig")  # some editors begin a file with a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         place.refuse(_reason(error))
         raise ConfigError(os.fspath(path), place.problems) from error

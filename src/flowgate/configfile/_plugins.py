@@ -1,6 +1,6 @@
 """Plug-ins by name: what installed packages offer under flowgate's entry points."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
@@ -9,7 +9,7 @@ import typing_extensions
 
 from flowgate.config import QueueFactory
 from flowgate.configfile._problems import INVALID, Place
-from flowgate.configfile._words import known
+from flowgate.configfile._words import either, known
 from flowgate.contracts import (
     InterFlowDispatchPolicy,
     IntraFlowDispatchPolicy,
@@ -35,6 +35,11 @@ class PluginKind:
     noun: str
     group: str
     contracts: tuple[object, ...]
+
+    @property
+    def names(self) -> Collection[str]:
+        """What installed packages registered."""
+        return entry_points(group=self.group).names
 
     def lacks(self, plugin: object) -> Sequence[str]:
         """Return what an object lacks of the contract that it is nearest to; nothing if it keeps one."""
@@ -71,7 +76,9 @@ def find_plugin(kind: PluginKind, name: str, place: Place) -> object:
     offered = entry_points(group=kind.group)
     found = [entry for entry in offered if entry.name == name]
     if not found:
-        return place.refuse(f'there is no {kind.noun} "{name}"; {known(name, offered.names)}')
+        others = [f"a {other.noun}" for other in _KINDS if name in other.names]
+        told = f' ("{name}" is {either(others)})' if others else ""
+        return place.refuse(f'there is no {kind.noun} "{name}"{told}; {known(name, kind.names)}')
     if len(found) > 1:
         owners = " and ".join(sorted(_distribution(entry) for entry in found))
         return place.refuse(f'the {kind.noun} "{name}" is registered by {owners}: uninstall all but one')

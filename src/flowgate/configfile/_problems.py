@@ -54,10 +54,17 @@ class Place:
     Args:
         path: Its path.
         problems: What was found so far, shared by all places of one configuration.
+        is_yaml: Whether the file is YAML, which writes some numbers in its own way.
     """
 
     path: str = ""
     problems: list[Problem] = attrs.field(factory=list[Problem])
+    is_yaml: bool = False
+
+    @property
+    def noun(self) -> str:
+        """The last key of the path, as a sentence has it."""
+        return re.sub(r"(\[\d+\])+$", "", self.path).rpartition(".")[2].replace("_", " ")
 
     def key(self, key: object) -> "Place":
         """Return the place of a key of the table that is here."""
@@ -70,7 +77,7 @@ class Place:
 
     def trial(self) -> "Place":
         """Return the same place, with problems of its own."""
-        return Place(self.path)
+        return Place(self.path, is_yaml=self.is_yaml)
 
     def refuse(self, message: str) -> object:
         """Note a problem here, and return `INVALID`."""

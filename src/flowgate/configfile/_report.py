@@ -167,13 +167,22 @@ def _promise(name: str, value: object) -> str | None:
     most = _value(bound(*arguments))
     match name:
         case "fairness":
-            by_cost = f"in cost per weight, where no request costs more than {_EXAMPLE_COST:,}"
-            unit = by_cost if arguments else "in requests"
-            return f"of two flows that wait, neither gets more than {most} ahead ({unit})"
+            return f"of two flows that wait, neither gets more than {most} ahead {_terms(bound, bool(arguments))}"
         case "band_shares":
             return f"a band that waits lags behind its share by at most {most} (in dispatches)"
         case _:
             return None
+
+
+def _terms(bound: Callable[..., object], is_costed: bool) -> str:
+    """Return in what a fairness bound counts, and beside what it holds."""
+    has_lead = "lead" in inspect.signature(bound).parameters
+    lead = ", beyond the lead that one began with" if has_lead else ""
+    if not is_costed:
+        return f"(in requests){lead}"
+    cost = "faded cost" if has_lead else "cost"
+    rule = f"(in {cost} per weight, where no request costs more than {_EXAMPLE_COST:,})"
+    return f"{rule}{lead}, beside what settlements corrected"
 
 
 def _takes(function: Callable[..., object], arguments: tuple[object, ...]) -> bool:

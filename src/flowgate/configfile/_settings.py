@@ -9,7 +9,7 @@ import attrs
 
 from flowgate.config import FlowControlConfig
 from flowgate.configfile._annotations import shape_of
-from flowgate.configfile._files import read_file
+from flowgate.configfile._files import is_yaml, read_file
 from flowgate.configfile._problems import ConfigError, Place, Problem
 from flowgate.configfile._tables import Record
 from flowgate.contracts import PodLocator, SaturationDetector, UsageLimitPolicy
@@ -26,11 +26,18 @@ _PLUGINS: Final[Mapping[str, object]] = {
 }
 
 
+@attrs.define(eq=False)
+class _Use:
+    """Whether settings have made their controller; the one thing of theirs that changes."""
+
+    is_made: bool = False
+
+
 @attrs.frozen
 class Settings:
     """What a configuration file says.
 
-    Detectors and locators have a state, so the settings of one load serve one controller.
+    Plug-ins hold state, so the settings of one load make one controller.
 
     Args:
         config: Limits, budgets and policies.
@@ -43,6 +50,7 @@ class Settings:
     detector: SaturationDetector | None = None
     locator: PodLocator | None = None
     usage_limit: UsageLimitPolicy | None = None
+    _use: _Use = attrs.field(factory=_Use, init=False, eq=False, repr=False)
 
     def new_controller(
         self,
@@ -60,15 +68,20 @@ class Settings:
 
         Raises:
             ValueError: Neither the file nor the call names a locator, or a detector.
+            RuntimeError: These settings have made a controller already.
         """
+        if self._use.is_made:
+            raise RuntimeError("these settings have made a controller already: load the file again")
         locator = locator or self.locator
         detector = detector or self.detector
         if locator is None or detector is None:
             missing = "locator" if locator is None else "detector"
             raise ValueError(f"the configuration names no {missing}, and none is given")
-        return FlowController(
+        controller = FlowController(
             self.config, locator=locator, detector=detector, observers=observers, usage_limit=self.usage_limit
         )
+        self._use.is_made = True
+        return controller
 
 
 def load_settings(source: ConfigSource) -> Settings:
@@ -85,7 +98,7 @@ def load_settings(source: ConfigSource) -> Settings:
     (30, ConcurrencyDetector(8))
     """
     table, name = _open(source)
-    place = Place()
+    place = Place(is_yaml=is_yaml(name))
     config = _read_config(table, place)
     plugins = {key: shape_of(kind).read(table[key], place.key(key)) for key, kind in _PLUGINS.items() if key in table}
     _raise_any(name, table, place)
@@ -108,7 +121,7 @@ def load_config(source: ConfigSource) -> FlowControlConfig:
     EarliestDeadlineFirst()
     """
     table, name = _open(source)
-    place = Place()
+    place = Place(is_yaml=is_yaml(name))
     for key in _PLUGINS:
         if key in table:
             place.key(key).refuse("load_config does not read it: take load_settings")

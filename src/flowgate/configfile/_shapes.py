@@ -6,6 +6,7 @@ from typing import Final, Protocol, cast
 
 import attrs
 
+from flowgate.configfile._numbers import number_hint
 from flowgate.configfile._problems import INVALID, Place
 from flowgate.configfile._words import either, show
 
@@ -31,20 +32,9 @@ class Shape(Protocol):
         ...
 
 
-_AS_TEXT: Final = "; write it without quotes (and in YAML not 1e3, but 1.0e+3)"
-
-
 def _refuse(shape: Shape, value: object, place: Place) -> object:
-    is_quoted = isinstance(value, str) and re.search("integer|number", shape.expected) and _is_number(value)
-    return place.refuse(f"expected {shape.expected}, not {show(value)}{_AS_TEXT if is_quoted else ''}")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    hint = number_hint(value, shape.expected, is_yaml=place.is_yaml)
+    return place.refuse(f"expected {shape.expected}, not {show(value)}{hint}")
 
 
 @attrs.frozen

@@ -44,7 +44,7 @@ class Record:
     def call(self) -> Call:
         """What the class takes."""
         if self._call is None:
-            self._call = Call.of(self._target, self._shape_of)
+            self._call = Call.of(self._target, self.name, self._shape_of)
         return self._call
 
     def suits(self, value: object) -> bool:
@@ -75,12 +75,12 @@ class Variants:
 
     def read(self, value: object, place: Place) -> object:
         """Make the object."""
-        name, values, there = _split(value, place, self.expected)
+        name, values, there = _split(value, place, self.expected, self._records)
         if name is None:
             return INVALID
         record = self._records.get(name)
         if record is None:
-            return there.refuse(f'there is no "{name}"; {known(name, self._records)}')
+            return there.refuse(f'there is no {place.noun} "{name}"; {known(name, self._records)}')
         return _make(record.call, values, place)
 
 
@@ -107,13 +107,13 @@ class Plugin:
 
     def read(self, value: object, place: Place) -> object:
         """Import the plug-in and make it."""
-        name, values, there = _split(value, place, self.expected)
+        name, values, there = _split(value, place, self.expected, self.kind.names)
         if name is None:
             return INVALID
         target = find_plugin(self.kind, name, there)
         if target is INVALID:
             return INVALID
-        call = Call.of(cast("Callable[..., object]", target), self.shape_of)
+        call = Call.of(cast("Callable[..., object]", target), name, self.shape_of)
         if self.kind is QUEUE:
             # The engine itself calls it, for each flow.
             return _refuse_all(values, place) if values else target
@@ -132,7 +132,9 @@ def _make(call: Call, table: Mapping[object, object], place: Place, also: Iterab
     return call.make(values, place) if len(place.problems) == before else INVALID
 
 
-def _split(value: object, place: Place, expected: str) -> tuple[str | None, Mapping[object, object], Place]:
+def _split(
+    value: object, place: Place, expected: str, names: Iterable[str]
+) -> tuple[str | None, Mapping[object, object], Place]:
     """Return a choice's name, its parameters, and where the name stands; no name once its problem is noted."""
     if isinstance(value, str):
         return value, {}, place
@@ -147,7 +149,7 @@ def _split(value: object, place: Place, expected: str) -> tuple[str | None, Mapp
     if "name" in table:
         here.refuse(f"expected a text, not {show(name)}")
     else:
-        place.refuse(f'the key "name" is missing: expected {expected}')
+        place.refuse(f'the key "name" is missing; {known("", names)}')
     return None, {}, here
 
 

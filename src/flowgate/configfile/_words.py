@@ -45,12 +45,8 @@ def known(name: object, names: Iterable[str]) -> str:
 
     >>> known("edff", ["fcfs", "edf"])
     'did you mean "edf"? Known: edf, fcfs'
-    >>> known("x", [])
-    'known: none'
     """
     ordered = sorted(names)
-    if not ordered:
-        return "known: none"
     plain = {_plain(each): each for each in ordered}
     close = get_close_matches(_plain(str(name)), plain, n=1)
     listed = ", ".join(ordered)

@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_NO_ADDRESS = frozenset("/[]")
 
 
 def _check_count(_record: object, field: "attrs.Attribute[int]", value: object) -> None:
@@ -79,6 +80,15 @@ def _check_text(_pod: "Pod", field: "attrs.Attribute[str]", value: str) -> None:
         raise ValueError(f"a pod's {field.name} must not be empty")
 
 
+def _check_address(pod: "Pod", field: "attrs.Attribute[str]", value: str) -> None:
+    _check_text(pod, field, value)
+    # Only in an IPv6 address are there colons, two at least; its brackets are gone by now.
+    if value.count(":") == 1 or not _NO_ADDRESS.isdisjoint(value):
+        raise ValueError(
+            f"a pod's address must be an IP address or a host name, without scheme and port, not {value!r}"
+        )
+
+
 def _check_port(_pod: "Pod", _field: object, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"a pod's port must be an int, not {value!r}")
@@ -117,7 +127,7 @@ class Pod:
         metrics: What it last said of itself, or None when nothing is known.
 
     Raises:
-        ValueError: A text is empty, or the port out of range.
+        ValueError: A text is empty, the address holds a scheme or a port, or the port is out of range.
         TypeError: A field is of the wrong type.
 
     >>> Pod("a", "10.0.0.1", 8000).endpoint
@@ -127,7 +137,7 @@ class Pod:
     """
 
     name: str = attrs.field(validator=_check_text)
-    address: str = attrs.field(converter=_without_brackets, validator=_check_text)
+    address: str = attrs.field(converter=_without_brackets, validator=_check_address)
     port: int = attrs.field(validator=_check_port)
     namespace: str = attrs.field(default="default", validator=_check_text)
     labels: Mapping[str, str] = attrs.field(default=_NO_LABELS, eq=False, validator=_check_labels)

@@ -75,7 +75,10 @@ def _checked(pods: Iterable[Pod]) -> tuple[Pod, ...]:
         if not isinstance(pod, Pod):
             raise TypeError(f"pods must each be a Pod, not {pod!r}")
         if pod in seen:
-            raise ValueError(f"pods must differ in (namespace, name, address, port), but {pod!r} is there twice")
+            raise ValueError(
+                "pods must differ in (namespace, name, address, port), "
+                f'but pod "{pod.name}" at {pod.endpoint} is there twice'
+            )
         seen.add(pod)
     return checked
 

@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Final
 
 from flowgate.announcer import Announcer
 from flowgate.contracts import ChangeCallback, Pod, PodLoad, ReleaseResult
@@ -12,6 +13,8 @@ from flowgate.saturation._gradient import Gradient2
 from flowgate.saturation._limits import Bounds, PodLimit
 
 __all__ = ["AdaptiveDetector"]
+
+_INITIAL: Final = 20
 
 
 class AdaptiveDetector:
@@ -31,7 +34,7 @@ class AdaptiveDetector:
 
     Args:
         limit: The algorithm: `Aimd` or `Gradient2`; None for `Gradient2` with its defaults.
-        initial: A new pod's limit, in tickets; between the two bounds.
+        initial: A new pod's limit, in tickets, between the two bounds; None for 20, or the bound next to it.
         min_limit: Fewest tickets, 1 or more.
         max_limit: Most tickets.
         max_pods: Most pods remembered, those last released from; a forgotten one begins anew.
@@ -50,7 +53,7 @@ class AdaptiveDetector:
         self,
         limit: Aimd | Gradient2 | None = None,
         *,
-        initial: int = 20,
+        initial: int | None = None,
         min_limit: int = 1,
         max_limit: int = 1_000,
         max_pods: int = 10_000,
@@ -112,11 +115,12 @@ def _check_algorithm(value: object) -> Aimd | Gradient2:
 
 
 def _check_bounds(initial: object, lowest: object, highest: object) -> Bounds:
-    bounds = Bounds(
-        check_count("initial", initial), check_count("min_limit", lowest), check_count("max_limit", highest)
-    )
-    if not bounds.lowest <= bounds.initial <= bounds.highest:
+    least, most = check_count("min_limit", lowest), check_count("max_limit", highest)
+    if most < least:
+        raise ValueError(f"max_limit must be no less than min_limit={least}, not {most}")
+    first = min(most, max(least, _INITIAL)) if initial is None else check_count("initial", initial)
+    if not least <= first <= most:
         raise ValueError(
             f"initial must lie between min_limit and max_limit, not {initial!r} between {lowest!r} and {highest!r}"
         )
-    return bounds
+    return Bounds(first, least, most)

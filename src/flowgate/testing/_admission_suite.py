@@ -25,7 +25,7 @@ from flowgate.requests import Request
 from flowgate.saturation import ConcurrencyDetector
 from flowgate.testing._callers import Callers
 from flowgate.testing._clock import run_in_virtual_time, until_blocked
-from flowgate.testing._contracts import lacking
+from flowgate.testing._contracts import assert_complete
 from flowgate.testing._pods import PodPool
 
 __all__ = ["AdmissionControllerSuite", "AdmissionFactory"]
@@ -110,7 +110,7 @@ class AdmissionControllerSuite:
         """It has every method of the contract."""
 
         async def body(rig: Rig) -> None:
-            assert lacking(rig.controller, AdmissionController) == []
+            assert_complete(rig.controller, AdmissionController)
 
         check(0, body)
 

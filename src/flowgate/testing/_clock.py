@@ -58,7 +58,8 @@ def run_in_virtual_time(
     """Run an async function as `anyio.run` does, on a clock that jumps to the next timer when nothing is left to do.
 
     Hours pass in no time, and a timer fires at exactly its time. Threads and sockets are polled while a timer is armed,
-    not waited for: keep real I/O out.
+    not waited for: keep real I/O out. On asyncio, RuntimeError ends a function that waits for what never comes, after
+    20 real seconds in which there was no timer either; trio has no such guard, and hangs.
 
     Args:
         main: The function.
@@ -70,6 +71,7 @@ def run_in_virtual_time(
 
     Raises:
         ValueError: The backend is neither.
+        RuntimeError: Nothing happened for 20 real seconds, and no timer was armed (asyncio only).
 
     >>> async def main(hours: int) -> float:
     ...     await anyio.sleep(hours * 3600)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from flowgate.contracts import Pod, PodLoad, PodMetrics, ReleaseResult, SaturationDetector
+from flowgate.testing._contracts import assert_complete, assert_parts_callable
 from flowgate.testing._locator_suite import SettableClock
 
 NOW = 1000.0
@@ -25,6 +26,7 @@ PODS = (
     _pod(5, waiting=1, running=1, kv_cache_usage=0.1, updated_at=NOW + 1e6),
 )
 RESULTS: tuple[ReleaseResult, ...] = ("ok", "dropped", "ignored")
+NOTHING_AND_ALL: tuple[tuple[ReleaseResult, ...], ...] = ((), ("ok", "dropped"), ("dropped", "ok"))
 LOADS = tuple(PodLoad(in_flight, since) for in_flight in (0, 1, 2, 5, 10**6) for since in (0, in_flight))
 
 
@@ -34,6 +36,21 @@ def _bound(make_detector: DetectorFactory) -> tuple[SaturationDetector, Settable
     if bind := getattr(detector, "bind", None):
         bind(clock)
     return detector, clock
+
+
+def _assert_is_saturation(answer: object, pod: Pod, load: PodLoad) -> None:
+    is_saturation = isinstance(answer, int | float) and 0.0 <= answer < math.inf
+    assert is_saturation, f"a pod is {answer!r} full with {load}: it must be a finite number, 0.0 or more ({pod})"
+
+
+def _assert_fills(detector: SaturationDetector, pod: Pod, after: str = "") -> None:
+    """Require that tickets make a pod fuller, never less full, and at last full."""
+    loads = [PodLoad(count, count) for count in (*range(20), 10**6)]
+    answers = [detector.saturation(pod, load) for load in loads]
+    for answer, load in zip(answers, loads, strict=True):
+        _assert_is_saturation(answer, pod, load)
+    assert answers == sorted(answers), f"{after}with 0 to 19 tickets and 1,000,000 a pod is {answers} full: it sank"
+    assert answers[-1] >= 1.0, f"{after}1,000,000 tickets leave the pod at {answers[-1]}: it never fills ({pod})"
 
 
 def _ask_all(detector: SaturationDetector) -> list[float]:
@@ -67,30 +84,27 @@ class SaturationDetectorSuite:
     def test_is_a_detector(self, make_detector: DetectorFactory) -> None:
         """It has `saturation`, and each optional part can be called or is absent."""
         detector = make_detector()
-        assert isinstance(detector, SaturationDetector)
-        for part in ("subscribe", "bind", "next_change", "released"):
-            assert getattr(detector, part, None) is None or callable(getattr(detector, part))
+        assert_complete(detector, SaturationDetector)
+        assert_parts_callable(detector, "subscribe", "bind", "next_change", "released")
 
     def test_answers_with_a_number(self, make_detector: DetectorFactory) -> None:
         """0.0 or more and finite, for any pod, with or without metrics, and any load."""
         detector, _clock = _bound(make_detector)
         for pod, load in itertools.product(PODS, LOADS):
-            answer = detector.saturation(pod, load)
-            assert isinstance(answer, int | float)
-            assert 0.0 <= answer < math.inf
+            _assert_is_saturation(detector.saturation(pod, load), pod, load)
 
     def test_more_load_is_never_less_full(self, make_detector: DetectorFactory) -> None:
         """Each ticket charged leaves the pod as full as before, or fuller."""
         detector, _clock = _bound(make_detector)
         for pod in PODS:
             answers = [detector.saturation(pod, PodLoad(count, count)) for count in range(20)]
-            assert answers == sorted(answers)
+            assert answers == sorted(answers), f"with 0 to 19 tickets a pod is {answers} full: it sank ({pod})"
 
     def test_a_herd_fills_every_pod(self, make_detector: DetectorFactory) -> None:
         """However idle a pod says it is, tickets charged since close it: no herd overshoots without end."""
         detector, _clock = _bound(make_detector)
         for pod in PODS:
-            assert detector.saturation(pod, PodLoad(10**6, 10**6)) >= 1.0
+            _assert_fills(detector, pod)
 
     def test_the_same_question_has_the_same_answer(self, make_detector: DetectorFactory) -> None:
         """While the clock stands still, asking changes nothing: neither this answer nor another's."""
@@ -108,7 +122,7 @@ class SaturationDetectorSuite:
             unsubscribe()
             unsubscribe()
             _ask_all(detector)
-            assert not ear.calls
+            assert not ear.calls, "who took the subscription back was called"
 
     def test_answers_hold_until_next_change(self, make_detector: DetectorFactory) -> None:
         """`next_change` lies ahead, and until it has come nothing but pods and loads moves an answer."""
@@ -128,10 +142,7 @@ class SaturationDetectorSuite:
             detector, clock = _bound(make_detector)
             for pod in PODS:
                 _release_many(detector, clock, pod, result)
-                answers = [detector.saturation(pod, PodLoad(count, count)) for count in (*range(20), 10**6)]
-                assert answers == sorted(answers)
-                assert answers[0] >= 0.0
-                assert 1.0 <= answers[-1] < math.inf
+                _assert_fills(detector, pod, f"after releases as {result}, ")
 
     def test_releases_move_no_other_pod_in_silence(self, make_detector: DetectorFactory) -> None:
         """The engine looks at the released pod by itself; of another it must be told."""
@@ -144,10 +155,15 @@ class SaturationDetectorSuite:
             assert ear.calls or _ask_all(detector)[1:] == before[1:]
 
     def test_an_ignored_release_teaches_nothing(self, make_detector: DetectorFactory) -> None:
-        """It says nothing of the pod."""
-        detector, clock = _bound(make_detector)
-        start = clock.now
-        before = _ask_all(detector)
-        _release_many(detector, clock, PODS[0], "ignored")
-        clock.now = start
-        assert _ask_all(detector) == before
+        """It says nothing of the pod, whatever other releases have taught before."""
+        for taught in NOTHING_AND_ALL:
+            detector, clock = _bound(make_detector)
+            _release_many(detector, clock, PODS[0], *taught)
+            start = clock.now
+            before = _ask_all(detector)
+            _release_many(detector, clock, PODS[0], "ignored")
+            clock.now = start
+            after = _ask_all(detector)
+            assert after == before, (
+                f"pods were {before} full, and after ignored releases {after}, where {list(taught)} were taught before"
+            )

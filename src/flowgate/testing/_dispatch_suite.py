@@ -2,7 +2,7 @@
 
 from flowgate.contracts import IntraFlowDispatchPolicy, ItemComparator, QueueCapability, SafeQueue
 from flowgate.queues import LAST, ListQueue, PriorityQueue, take_key
-from flowgate.testing._contracts import lacking
+from flowgate.testing._contracts import assert_complete
 from flowgate.testing._items import Item
 
 
@@ -14,18 +14,24 @@ class DispatchPolicySuite:
 
     def test_is_a_dispatch_policy(self, policy: IntraFlowDispatchPolicy) -> None:
         """It has every part of the contract, a name to show, and asks only for capabilities that exist."""
-        assert lacking(policy, IntraFlowDispatchPolicy) == []
-        assert policy.name == policy.name.strip() != ""
-        assert policy.required_queue_capabilities <= frozenset(QueueCapability)
+        assert_complete(policy, IntraFlowDispatchPolicy)
+        assert policy.name == policy.name.strip() != "", f"name is {policy.name!r}: it must be a name to show"
+        required = policy.required_queue_capabilities
+        unknown = [capability for capability in required if not isinstance(capability, QueueCapability)]
+        assert not unknown, f"required_queue_capabilities has {unknown}: its members must be of QueueCapability"
+        assert isinstance(required, frozenset), f"required_queue_capabilities is {required!r}: it must be a frozenset"
 
     def test_comparator_answers_for_a_plain_item(self, policy: IntraFlowDispatchPolicy) -> None:
         """An item without any metadata has a key of the stated type, the same whenever it is asked."""
-        assert isinstance(policy.comparator, ItemComparator)
+        comparator = policy.comparator
+        assert isinstance(comparator, ItemComparator), f"comparator is {comparator!r}: it must be an ItemComparator"
         item = Item()
-        key, error = take_key(policy.comparator, item)
-        assert error is None
-        assert key is not LAST, f"{key!r} is no {policy.comparator.score_type.__name__} that can be ordered"
-        assert take_key(policy.comparator, item) == (key, None)
+        key, error = take_key(comparator, item)
+        assert error is None, f"comparator.key failed for an item without metadata: {error!r}"
+        assert key is not LAST, "comparator.key has no key for an item without metadata"
+        for _ in range(10):
+            again, _error = take_key(comparator, item)
+            assert again == key, f"comparator.key answered {key!r} for an item, and then {again!r} for the same"
 
     def test_selects_nothing_from_an_empty_queue(self, policy: IntraFlowDispatchPolicy) -> None:
         """None is the answer to an empty queue, and to no other."""

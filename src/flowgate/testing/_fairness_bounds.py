@@ -1,5 +1,6 @@
 """Checks what a fairness policy promises of two flows, over every interval in which both wait."""
 
+import math
 from fractions import Fraction
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, Protocol
@@ -14,7 +15,17 @@ from flowgate.testing._items import SCORE, Item
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FLOW_IDS", "BoundCheck", "BoundedFairnessPolicy", "Step", "check_bound", "steps"]
+__all__ = [
+    "FLOW_IDS",
+    "BoundCheck",
+    "BoundedFairnessPolicy",
+    "Step",
+    "assert_finite",
+    "bind_to_still_clock",
+    "check_bound",
+    "steps",
+    "weigh_one",
+]
 
 FLOW_IDS: Final[tuple[str, ...]] = ("a", "b", "c", "d")
 """The flows that take part."""
@@ -121,18 +132,34 @@ class _Shared:
     most: tuple[Fraction, int]
 
 
-def _weigh_one(key: FlowKey) -> float:  # noqa: ARG001 - whoever it is
+def assert_finite(asked: str, bound: object) -> None:
+    """Require that an answer of `bound` can be compared with.
+
+    Raises:
+        AssertionError: It is not finite, less than 0, or no number; it says what was asked.
+    """
+    is_finite = isinstance(bound, int | float | Fraction) and 0 <= bound < math.inf
+    assert is_finite, f"{asked} is {bound!r}: it must be a finite number, 0 or more"
+
+
+def weigh_one(key: FlowKey) -> float:  # noqa: ARG001 - whoever it is
+    """Weigh a flow of a policy that weighs none."""
     return 1.0
+
+
+def bind_to_still_clock(policy: BoundedFairnessPolicy) -> None:
+    """Bind a policy that can be bound to a clock that stands still: service that decays does so in no time."""
+    bind = getattr(policy, "bind", None)
+    if bind is not None:
+        bind(lambda: 0.0)
 
 
 class BoundCheck:
     """A lane, and the service of its flows over every interval in which two of them wait."""
 
     def __init__(self, policy: BoundedFairnessPolicy) -> None:
-        bind = getattr(policy, "bind", None)
-        if bind is not None:
-            bind(lambda: 0.0)  # service that decays does so in no time
-        weight_of: Callable[[FlowKey], float] = getattr(policy, "weight_of", _weigh_one)
+        bind_to_still_clock(policy)
+        weight_of: Callable[[FlowKey], float] = getattr(policy, "weight_of", weigh_one)
         self.policy = policy
         self.lane = Lane(policy, SCORE)
         self._tallies = {flow: _Tally(Fraction(weight_of(FlowKey(flow)))) for flow in FLOW_IDS}
@@ -224,12 +251,15 @@ class BoundCheck:
         one, other = (self._tallies[flow] for flow in pair)
         max_cost, weights = (one.largest, other.largest), (float(one.weight), float(other.weight))
         bound = self.policy.bound(max_cost, weights)
+        assert_finite(f"bound({max_cost}, {weights})", bound)
         settled = one.settled - one.excused + other.settled - other.excused
         if apart > (Fraction(bound) + settled) * (1 + _ROUNDING):
+            # Of a lead that grew, the first flow got more; of one that shrank, the second.
+            ahead, behind = pair if shared.least[1] < shared.most[1] else reversed(pair)
             first, last = sorted((shared.least[1], shared.most[1]))
             raise AssertionError(
                 f"{self.policy.name}: flows {pair[0]!r} and {pair[1]!r} both waited from step {shared.began} on, and "
-                f"from step {first} to step {last} one of them got {float(apart):.10g} more per weight than the "
-                f"other, where bound(max_cost={max_cost}, weights={weights}) is {float(bound):.10g} and "
+                f"from step {first} to step {last} {ahead!r} got {float(apart):.10g} more per weight than {behind!r}, "
+                f"where bound(max_cost={max_cost}, weights={weights}) is {float(bound):.10g} and "
                 f"{float(settled):.10g} were settled"
             )

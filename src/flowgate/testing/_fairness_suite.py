@@ -1,7 +1,6 @@
 """The promises of every InterFlowDispatchPolicy, and of those that have a bound."""
 
 import gc
-import math
 import weakref
 from itertools import count, islice
 from typing import ClassVar
@@ -9,10 +8,12 @@ from typing import ClassVar
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from flowgate.contracts import InterFlowDispatchPolicy
-from flowgate.testing._fairness_bounds import BoundedFairnessPolicy, Step, check_bound, steps
+from flowgate.contracts import Costed, InterFlowDispatchPolicy
+from flowgate.testing._contracts import assert_complete
+from flowgate.testing._fairness_bounds import BoundedFairnessPolicy, Step, assert_finite, check_bound, steps
 from flowgate.testing._groups import Lane, absent_flow, come_and_go, play, size_of
 from flowgate.testing._items import Item
+from flowgate.testing._settlements import check_settlement
 
 __all__ = ["BoundedFairnessSuite", "FairnessPolicySuite"]
 
@@ -33,7 +34,7 @@ class FairnessPolicySuite:
 
     def test_is_a_fairness_policy(self, policy: InterFlowDispatchPolicy) -> None:
         """It has every part of the contract, and a name to show."""
-        assert isinstance(policy, InterFlowDispatchPolicy)
+        assert_complete(policy, InterFlowDispatchPolicy)
         assert policy.name == policy.name.strip() != ""
 
     def test_only_flow_is_selected(self, policy: InterFlowDispatchPolicy) -> None:
@@ -58,11 +59,15 @@ class FairnessPolicySuite:
         assert sorted(lane.drain()) == sorted("abcabcaab")
 
     def test_groups_are_independent(self, policy: InterFlowDispatchPolicy) -> None:
-        """Two groups of one policy share no state: each serves its own flows."""
+        """Two groups of one policy share no state: each serves its own flows, and names no flow of the other."""
         first, second = Lane(policy), Lane(policy)
+        assert first.group is not second.group, f"{policy.name}: new_group() answered with one group twice"
         first.arrive("a")
         second.arrive("b")
-        assert (first.drain(), second.drain()) == (["a"], ["b"])
+        for lane, own in ((second, "b"), (first, "a")):
+            named = lane.group.select()
+            assert named is lane.flows[own], f"{policy.name}: the group of flow {own!r} named {named!r}"
+        assert (second.drain(), first.drain()) == (["b"], ["a"])
 
     def test_flow_may_come_back(self, policy: InterFlowDispatchPolicy) -> None:
         """A flow that was emptied, by dispatch or by cancellation, waits again like any other."""
@@ -128,8 +133,9 @@ class BoundedFairnessSuite(FairnessPolicySuite):
     """Tests of a policy between flows that has a `bound`; all those of `FairnessPolicySuite` among them.
 
     Subclass it under a name that pytest collects, beside a fixture `policy` that answers with your policy. It has
-    `bound(max_cost, weights)`, a `BoundedFairnessPolicy`; and `weight_of(flow_key)`, if flows weigh differently. The
-    flows here are ``"a"`` to ``"d"``; what is not in a request's bytes, its metadata does not tell either.
+    `bound(max_cost, weights)`, a `BoundedFairnessPolicy`; and `weight_of(flow_key)`, if flows weigh differently. One
+    that is `Costed` must make up for settlements too. The flows here are ``"a"`` to ``"d"``; what is not in a
+    request's bytes, its metadata does not tell either.
     """
 
     @settings(deadline=None, suppress_health_check=_SHARED_POLICY)
@@ -144,5 +150,18 @@ class BoundedFairnessSuite(FairnessPolicySuite):
 
     def test_bound_is_a_number_that_grows_with_cost(self, policy: BoundedFairnessPolicy) -> None:
         """It is finite, 0 or more, needs no arguments, and is no smaller for larger requests."""
-        assert 0 <= policy.bound() < math.inf
-        assert policy.bound((1, 1)) <= policy.bound((1, 1_000)) <= policy.bound((1_000_000, 1_000)) < math.inf
+        costs = ((1, 1), (1, 1_000), (1_000_000, 1_000))
+        assert_finite("bound()", policy.bound())
+        bounds = [policy.bound(cost) for cost in costs]
+        for cost, bound in zip(costs, bounds, strict=True):
+            assert_finite(f"bound({cost})", bound)
+        assert bounds == sorted(bounds), f"for max_cost of {costs} the bounds are {bounds}: larger ones may not sink"
+
+    @pytest.mark.parametrize("sign", [1, -1], ids=["more", "less"])
+    def test_settlements_are_made_up_for(self, policy: BoundedFairnessPolicy, sign: int) -> None:
+        """Requests of a waiting flow turn out to cost more: another that waits gets as much; less: the flow itself.
+
+        Give or take `bound`, which what is settled here does not widen. Asked of policies that are `Costed`.
+        """
+        if isinstance(policy, Costed):
+            check_settlement(policy, sign)

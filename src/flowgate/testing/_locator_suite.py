@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from flowgate.contracts import ChangeCallback, Pod, PodLocator, PodMetrics
-from flowgate.testing._contracts import lacking, not_callable
+from flowgate.testing._contracts import assert_complete, assert_parts_callable
 
 A = Pod("a", "10.0.0.1", 80)
 B = Pod("b", "fd00::2", 80)
@@ -40,11 +40,14 @@ class LocatorRig:
         locator: The locator; the suite binds `clock` to it if it can be bound.
         set_pods: Changes the pods that it finds for requests without metadata. Where changes are announced it returns
             after the announcement.
+        clock: What a locator that depends on time is bound to.
+        metadata: What else requests may say: one for each answer that `locate` gives by metadata.
     """
 
     locator: PodLocator
     set_pods: Callable[[Sequence[Pod]], None]
     clock: SettableClock = attrs.field(factory=SettableClock)
+    metadata: Sequence[Mapping[str, object]] = ()
 
     def __attrs_post_init__(self) -> None:
         if bind := self.part("bind"):
@@ -53,6 +56,10 @@ class LocatorRig:
     def part(self, name: str) -> Any:
         """Return an optional part, or None."""
         return getattr(self.locator, name, None)
+
+    def all_metadata(self) -> list[Mapping[str, object]]:
+        """Return the suite's metadata and the author's, as copies: a locator that writes shall fail by itself alone."""
+        return copy.deepcopy([*METADATA, *self.metadata])
 
     def pods(self) -> list[Pod]:
         """Return the candidates of a request without metadata."""
@@ -72,14 +79,14 @@ class PodLocatorSuite:
     """Tests of a locator class.
 
     Subclass it under a name that pytest collects, beside a fixture `make_rig`: a function from the pods to begin with
-    to a `LocatorRig`.
+    to a `LocatorRig`. Where your locator reads metadata, give the rig some of it too: no suite can guess the names.
     """
 
     def test_is_a_locator(self, make_rig: RigFactory) -> None:
         """It has `locate`, and each optional part can be called or is absent."""
         rig = make_rig([])
-        assert lacking(rig.locator, PodLocator) == []
-        assert not_callable(rig.locator, "selection_key", "subscribe", "bind", "next_change") == []
+        assert_complete(rig.locator, PodLocator)
+        assert_parts_callable(rig.locator, "selection_key", "subscribe", "bind", "next_change")
 
     def test_finds_what_is_there(self, make_rig: RigFactory) -> None:
         """Every pod, in order; and none where there are none."""
@@ -113,22 +120,28 @@ class PodLocatorSuite:
     def test_takes_any_metadata_and_changes_none(self, make_rig: RigFactory) -> None:
         """It may not know a key, and must not write one."""
         rig = make_rig([A, B, C])
-        for metadata in copy.deepcopy(METADATA):  # a locator that writes shall fail here alone
+        for metadata in rig.all_metadata():
             before = copy.deepcopy(metadata)
-            assert set(rig.locator.locate(metadata)) <= {A, B, C}
+            strangers = set(rig.locator.locate(metadata)) - {A, B, C}
+            assert not strangers, f"locate({before!r}) found {strangers}, which were never there"
             if key := rig.part("selection_key"):
                 hash(key(metadata))
-            assert metadata == before
+            assert metadata == before, f"metadata was {before!r}, and is {metadata!r}: it must not be written to"
 
     def test_equal_keys_have_equal_candidates(self, make_rig: RigFactory) -> None:
         """A key names a selection: the same for the same metadata, and never two selections at once."""
         rig = make_rig([A, B, C])
         if key := rig.part("selection_key"):
-            lanes: dict[object, list[Pod]] = {}
-            for metadata in copy.deepcopy(METADATA):
-                pods = list(rig.locator.locate(metadata))
-                assert key(metadata) == key(copy.deepcopy(metadata))
-                assert lanes.setdefault(key(metadata), pods) == pods
+            lanes: dict[object, tuple[Mapping[str, object], list[Pod]]] = {}
+            for metadata in rig.all_metadata():
+                pods, name = list(rig.locator.locate(metadata)), key(metadata)
+                again = key(copy.deepcopy(metadata))
+                assert again == name, f"selection_key answered {name!r}, and {again!r} for a copy of {metadata!r}"
+                first, found = lanes.setdefault(name, (metadata, pods))
+                assert found == pods, (
+                    f"selection_key is {name!r} for {first!r} and for {metadata!r}, and locate found other pods for "
+                    f"them: {_names(found)} and {_names(pods)}"
+                )
 
     def test_announces_each_change_when_it_can_be_seen(self, make_rig: RigFactory) -> None:
         """Whoever asks from inside the announcement gets the new answer."""
@@ -154,7 +167,8 @@ class PodLocatorSuite:
             newer = attrs.evolve(B, metrics=METRICS)
             rig.change([A, newer])
             assert announced, "the change was not announced"
-            assert any(pods is None or any(pod is newer for pod in pods) for pods in announced)
+            named = any(pods is None or any(pod is newer for pod in pods) for pods in announced)
+            assert named, f"no announcement named pod {newer.name!r}, whose metrics changed, as its new object"
 
     def test_announces_to_nobody_who_left(self, make_rig: RigFactory) -> None:
         """A subscription ends when it is taken back, may be taken back again, and ends no other."""
@@ -177,8 +191,12 @@ class PodLocatorSuite:
             for _ in range(3):
                 rig.pods()
                 at = next_change()
-                assert at is None or at > rig.clock.now
+                assert at is None or at > rig.clock.now, f"next_change() is {at!r} at {rig.clock.now!r}: not later"
                 rig.clock.now = rig.clock.now if at is None else at
+
+
+def _names(pods: Sequence[Pod]) -> str:
+    return ", ".join(pod.name for pod in pods) or "none"
 
 
 def _appending(announced: list[Sequence[Pod] | None]) -> ChangeCallback:

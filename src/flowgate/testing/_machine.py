@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from unittest import TestCase
 
 import hypothesis.strategies as st
-from hypothesis import note
+from hypothesis import Phase, note, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from flowgate.config import PriorityBandConfig
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["engine_machine"]
 
+_STEPS: Final = 20
 _chances: "st.SearchStrategy[Random]" = st.randoms(note_method_calls=False, use_true_random=False)
 
 
@@ -36,7 +37,8 @@ def engine_machine(
     given twice, nobody is overtaken who should not be, and flows and bands get what they are promised. A plug-in of
     yours that raises, or answers nonsense, fails the test.
 
-    Assign the class to a name that pytest collects. How long it searches, the Hypothesis profile says; or set
+    Assign the class to a name that pytest collects. How many stories it tries, the Hypothesis profile says; each has 20
+    steps, and the first failure is shortened, in less than a minute as a rule. To search otherwise, set
     ``TestIt.settings``.
 
     Args:
@@ -60,8 +62,16 @@ def engine_machine(
 
         trial_parts = parts
 
-    test_case: type[TestCase] = EngineMachine.TestCase
-    return test_case
+    test_case = EngineMachine.TestCase
+    test_case.settings = _bounded(test_case.settings)
+    answer: type[TestCase] = test_case
+    return answer
+
+
+def _bounded(profile: settings) -> settings:
+    """Bound how long a failure takes to be shown: a mistake in a plug-in shows in many stories, most of them long."""
+    phases = [phase for phase in profile.phases if phase is not Phase.explain]
+    return settings(profile, stateful_step_count=_STEPS, report_multiple_bugs=False, phases=phases)
 
 
 class _Machine(RuleBasedStateMachine):

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from flowgate.contracts import ItemComparator, QueueCapability, QueueItem, SafeQueue
-from flowgate.testing._contracts import lacking
+from flowgate.testing._contracts import assert_complete
 from flowgate.testing._items import BY_ARRIVAL, SCORE, Item, QueueFactory, read_score
 
 
@@ -24,9 +24,10 @@ class SafeQueueSuite:
     def test_is_a_safe_queue(self, make_queue: QueueFactory) -> None:
         """It has every method of the contract, and says what it promises of its head."""
         queue = make_queue(SCORE)
-        assert lacking(queue, SafeQueue) == []
-        assert queue.capabilities
-        assert queue.capabilities <= frozenset(QueueCapability)
+        assert_complete(queue, SafeQueue)
+        unknown = [capability for capability in queue.capabilities if not isinstance(capability, QueueCapability)]
+        assert not unknown, f"capabilities has {unknown}: its members must be of QueueCapability"
+        assert queue.capabilities, "capabilities is empty: say what the queue promises of its head"
 
     def test_empty_queue_has_no_ends(self, make_queue: QueueFactory) -> None:
         """An empty queue has no head, no tail, no items and no bytes."""

@@ -17,8 +17,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """Runs hours of timers in no time, as `trio.testing.MockClock(autojump_threshold=0)` does for trio.
 
     The clock starts at 0.0. Where another loop would sleep until its next timer, this one sets its clock to exactly
-    that timer. Work in threads is not waited for while a timer is armed. With no timer it waits for threads and
-    sockets really, and raises RuntimeError when nothing comes: a test that would hang fails.
+    that timer. Work in threads is not waited for while a timer is armed. With no timer, or none but at infinity, it
+    waits for threads and sockets really, and raises RuntimeError after 20 real seconds in which nothing came: a test
+    that would hang fails.
 
     >>> with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
     ...     runner.run(asyncio.sleep(3600))
@@ -33,7 +34,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
-        super().__init__(_JumpingSelector(self._jump))
+        super().__init__(_JumpingSelector(self._next_timer, self._jump))
         self._ready = self._counted = _CountedHandles()
         self._clock_resolution = math.ulp(0.0)
 
@@ -51,8 +52,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Timers armed and not cancelled."""
         return sum(not handle.cancelled() for handle in self._scheduled)
 
+    def _next_timer(self) -> float:
+        return self._scheduled[0].when()
+
     def _jump(self) -> None:
-        self._now = max(self._now, self._scheduled[0].when())
+        self._now = max(self._now, self._next_timer())
         # The loop runs what is due before time() + resolution: with one ulp, what is due now and nothing later.
         self._clock_resolution = math.ulp(self._now)
 
@@ -71,11 +75,14 @@ class _CountedHandles(deque[asyncio.Handle]):
 class _JumpingSelector(selectors.BaseSelector):
     """Polls where it is asked to sleep, and tells the loop to jump when the poll found nothing."""
 
-    def __init__(self, jump: Callable[[], None]) -> None:
+    def __init__(self, next_timer: Callable[[], float], jump: Callable[[], None]) -> None:
         self._real = selectors.DefaultSelector()
+        self._next_timer = next_timer
         self._jump = jump
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout and self._next_timer() == math.inf:
+            timeout = None  # whoever sleeps for ever waits for no time
         events = self._real.select(_LONGEST_SILENCE if timeout is None else 0)
         if timeout is None and not events:
             raise RuntimeError(f"deadlock: no callback, no timer, and no I/O for {_LONGEST_SILENCE} real seconds")
