@@ -204,7 +204,7 @@ class FlowControlConfig:
     def _check_shares(self, band_shares: BandShares) -> None:
         if self.hol_scope == "pool":
             raise ValueError(
-                "band_shares must have hol_scope 'candidates', not 'pool', which dispatches the highest waiting band alone"
+                "band_shares must have hol_scope 'candidates', not 'pool': that dispatches the highest band alone"
             )
         for priority in band_shares.shares:
             if self.band(priority) is None:

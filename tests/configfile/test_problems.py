@@ -80,7 +80,7 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
      "bands[0].dispatch: policy 'edf' requires a queue that promises PRIORITY, and ListQueue does not"),
     ({"default_band": {"queue": "priority", "dispatch": {"name": "slo-deadline", "metadata_key": "x"}},
       "band_shares": {"shares": {"1": 0.5}}, "hol_scope": "pool"},
-     "band_shares: need hol_scope 'candidates': 'pool' dispatches the highest waiting band alone"),
+     "band_shares: must have hol_scope 'candidates', not 'pool': that dispatches the highest band alone"),
     ({"default_band": {"queue": "list", "dispatch": "edf"}},
      "default_band.dispatch: policy 'edf' requires a queue that promises PRIORITY, and ListQueue does not"),
     ({"bands": [{"priority": 2}, {"priority": 1}, {"priority": 2}]},
