@@ -1,6 +1,5 @@
 """Between flows: by turns, each of a quantum."""
 
-import math
 from itertools import count
 from typing import ClassVar
 
@@ -9,15 +8,9 @@ import attrs
 from flowgate.contracts import FlowGroup, FlowKey, FlowQueueView, QueueItem
 from flowgate.policies._order import Order
 from flowgate.policies._shares import Cost, Weights, check_cost, check_weights, price, share, weigh
+from flowgate.validators import positive
 
 __all__ = ["DeficitRoundRobin"]
-
-
-def _check_quantum(_policy: object, _field: object, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"quantum must be a number, not {value!r}")
-    if not 0 < value < math.inf:  # NaN is not
-        raise ValueError(f"quantum must be finite and more than 0, not {value!r}")
 
 
 @attrs.frozen
@@ -49,7 +42,7 @@ class DeficitRoundRobin:
     3500.0
     """
 
-    quantum: float = attrs.field(default=16_384, validator=_check_quantum)
+    quantum: float = attrs.field(default=16_384, validator=positive)
     weights: Weights | None = attrs.field(default=None, converter=check_weights, hash=False)
     cost: Cost | None = attrs.field(default=None, converter=check_cost)
 

@@ -1,6 +1,5 @@
 """Between flows: by what each was served lately."""
 
-import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -8,8 +7,9 @@ from typing import Final
 import attrs
 
 from flowgate.contracts import FlowGroup, FlowKey, QueueItem
-from flowgate.policies._levels import MAX_IDLE_FLOWS, Account, Levels, check_max_idle_flows
+from flowgate.policies._levels import MAX_IDLE_FLOWS, Account, Levels
 from flowgate.policies._shares import Cost, Weights, check_cost, check_weights, price, share, weigh
+from flowgate.validators import at_least, positive
 
 __all__ = ["LeastAttainedService"]
 
@@ -18,13 +18,6 @@ _NOTHING_BITS: Final = 44
 """Less than 2**(44 - 64) of cost per weight, about a millionth, is as good as nothing."""
 _LONGEST: Final = 256
 """Half-lives between two rescalings: numbers of a few hundred bits cost no more than small ones."""
-
-
-def _check_half_life(_policy: object, _field: object, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"half_life must be a number, not {value!r}")
-    if not 0 < value < math.inf:  # NaN is not
-        raise ValueError(f"half_life must be finite and more than 0, not {value!r}")
 
 
 @attrs.define
@@ -70,10 +63,10 @@ class LeastAttainedService:
     12000.0
     """
 
-    half_life: float = attrs.field(default=60.0, validator=_check_half_life)
+    half_life: float = attrs.field(default=60.0, validator=positive)
     weights: Weights | None = attrs.field(default=None, converter=check_weights, hash=False)
     cost: Cost | None = attrs.field(default=None, converter=check_cost)
-    max_idle_flows: int = attrs.field(default=MAX_IDLE_FLOWS, validator=check_max_idle_flows)
+    max_idle_flows: int = attrs.field(default=MAX_IDLE_FLOWS, validator=at_least(0))
     _clock: _Clock = attrs.field(factory=_Clock, init=False, eq=False, repr=False)
 
     @property

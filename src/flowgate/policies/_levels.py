@@ -21,17 +21,9 @@ from flowgate.contracts import FlowKey, FlowQueueView, QueueItem
 from flowgate.policies._order import Order
 from flowgate.policies._shares import UNIT_BITS, share
 
-__all__ = ["MAX_IDLE_FLOWS", "Account", "Levels", "check_max_idle_flows"]
+__all__ = ["MAX_IDLE_FLOWS", "Account", "Levels"]
 
 MAX_IDLE_FLOWS: Final = 4_096
-
-
-def check_max_idle_flows(_policy: object, _field: object, value: object) -> None:
-    """Refuse what is no number of flows."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"max_idle_flows must be an int, not {value!r}")
-    if value < 0:
-        raise ValueError(f"max_idle_flows must be 0 or more, not {value!r}")
 
 
 # Slotted and not frozen: its level changes with every charge.

@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from flowgate.contracts import ItemComparator, QueueCapability, QueueItem, SafeQueue
+from flowgate.validators import positive
 
 __all__ = ["SloDeadline"]
 
@@ -17,13 +18,6 @@ def _check_key(_policy: object, _field: object, value: object) -> None:
         raise TypeError(f"metadata_key must be a str, not {value!r}")
     if not value:
         raise ValueError("metadata_key must not be empty")
-
-
-def _check_unit(_policy: object, _field: object, value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"unit must be a number, not {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"unit must be finite and more than 0, not {value!r}")
 
 
 @attrs.frozen
@@ -47,7 +41,7 @@ class SloDeadline:
     """
 
     metadata_key: str = attrs.field(default="x-slo-ttft-ms", validator=_check_key)
-    unit: float = attrs.field(default=0.001, validator=_check_unit)
+    unit: float = attrs.field(default=0.001, validator=positive)
 
     @property
     def name(self) -> str:

@@ -5,14 +5,12 @@ from typing import Any, Literal
 
 import attrs
 
+from flowgate.validators import number_in
+
 __all__ = ["PriorityHoldback", "SoftReflectiveCeiling", "StaticUsageLimit"]
 
 
-def _a_share(_policy: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise TypeError(f"{field.name} must be a number, not {value!r}")
-    if not 0.0 <= value <= 1.0:  # NaN is not
-        raise ValueError(f"{field.name} must lie in 0..1, not {value!r}")
+_a_share = number_in(0.0, 1.0)
 
 
 def _more_than_nothing(policy: object, field: "attrs.Attribute[Any]", value: float) -> None:

@@ -3,8 +3,9 @@
 import attrs
 
 from flowgate.contracts import FlowGroup, FlowKey, QueueItem
-from flowgate.policies._levels import MAX_IDLE_FLOWS, Levels, check_max_idle_flows
+from flowgate.policies._levels import MAX_IDLE_FLOWS, Levels
 from flowgate.policies._shares import Cost, Weights, check_cost, check_weights, price, weigh
+from flowgate.validators import at_least
 
 __all__ = ["VirtualTokenCounter"]
 
@@ -41,7 +42,7 @@ class VirtualTokenCounter:
 
     weights: Weights | None = attrs.field(default=None, converter=check_weights, hash=False)
     cost: Cost | None = attrs.field(default=None, converter=check_cost)
-    max_idle_flows: int = attrs.field(default=MAX_IDLE_FLOWS, validator=check_max_idle_flows)
+    max_idle_flows: int = attrs.field(default=MAX_IDLE_FLOWS, validator=at_least(0))
 
     @property
     def name(self) -> str:

@@ -8,9 +8,9 @@ from typing import Final
 from flowgate.announcer import Announcer
 from flowgate.contracts import ChangeCallback, Pod, PodLoad, ReleaseResult
 from flowgate.saturation._aimd import Aimd
-from flowgate.saturation._checks import check_count
 from flowgate.saturation._gradient import Gradient2
 from flowgate.saturation._limits import Bounds, PodLimit
+from flowgate.validators import check_at_least
 
 __all__ = ["AdaptiveDetector"]
 
@@ -60,7 +60,7 @@ class AdaptiveDetector:
     ) -> None:
         self._algorithm = Gradient2() if limit is None else _check_algorithm(limit)
         self._bounds = _check_bounds(initial, min_limit, max_limit)
-        self._max_pods = check_count("max_pods", max_pods)
+        self._max_pods = check_at_least("max_pods", max_pods, 1)
         self._clock: Callable[[], float] = time.monotonic
         # Least recently released from first.
         self._limits: OrderedDict[Pod, PodLimit] = OrderedDict()
@@ -115,10 +115,10 @@ def _check_algorithm(value: object) -> Aimd | Gradient2:
 
 
 def _check_bounds(initial: object, lowest: object, highest: object) -> Bounds:
-    least, most = check_count("min_limit", lowest), check_count("max_limit", highest)
+    least, most = check_at_least("min_limit", lowest, 1), check_at_least("max_limit", highest, 1)
     if most < least:
         raise ValueError(f"max_limit must be no less than min_limit={least}, not {most}")
-    first = min(most, max(least, _INITIAL)) if initial is None else check_count("initial", initial)
+    first = min(most, max(least, _INITIAL)) if initial is None else check_at_least("initial", initial, 1)
     if not least <= first <= most:
         raise ValueError(
             f"initial must lie between min_limit and max_limit, not {initial!r} between {lowest!r} and {highest!r}"

@@ -5,9 +5,9 @@ import math
 import attrs
 
 from flowgate.contracts import ReleaseResult
-from flowgate.saturation._checks import count, number
 from flowgate.saturation._limits import Bounds, PodLimit
 from flowgate.saturation._rounds import Round
+from flowgate.validators import at_least, number, positive
 
 __all__ = ["Aimd"]
 
@@ -51,10 +51,12 @@ class Aimd:
     18
     """
 
-    latency_threshold: float = attrs.field(default=math.inf, validator=number(lambda n: n > 0, "more than 0 seconds"))
-    backoff: float = attrs.field(default=0.9, validator=number(lambda n: 0 < n < 1, "more than 0 and less than 1"))
-    increase: float = attrs.field(default=1.0, validator=number(lambda n: 0 < n < math.inf, "finite and more than 0"))
-    min_samples: int = attrs.field(default=10, validator=count)
+    latency_threshold: float = attrs.field(
+        default=math.inf, validator=number(lambda n: n > 0, "be more than 0 seconds")
+    )
+    backoff: float = attrs.field(default=0.9, validator=number(lambda n: 0 < n < 1, "be more than 0 and less than 1"))
+    increase: float = attrs.field(default=1.0, validator=positive)
+    min_samples: int = attrs.field(default=10, validator=at_least(1))
 
     def new_limit(self, bounds: Bounds) -> PodLimit:
         """Begin to learn one pod's limit; an `AdaptiveDetector` calls it."""

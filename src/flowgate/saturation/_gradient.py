@@ -5,9 +5,9 @@ import math
 import attrs
 
 from flowgate.contracts import ReleaseResult
-from flowgate.saturation._checks import count, number
 from flowgate.saturation._limits import Bounds, PodLimit
 from flowgate.saturation._rounds import Round
+from flowgate.validators import at_least, number, positive
 
 __all__ = ["Gradient2"]
 
@@ -70,13 +70,13 @@ class Gradient2:
     5
     """
 
-    tolerance: float = attrs.field(default=1.1, validator=number(lambda n: 1 <= n < math.inf, "finite and 1 or more"))
-    queue_size: float | None = attrs.field(
-        default=None, validator=attrs.validators.optional(number(lambda n: 0 < n < math.inf, "finite and more than 0"))
+    tolerance: float = attrs.field(
+        default=1.1, validator=number(lambda n: 1 <= n < math.inf, "be finite and 1 or more")
     )
-    backoff: float = attrs.field(default=0.9, validator=number(lambda n: 0 < n < 1, "more than 0 and less than 1"))
-    probe_interval: int = attrs.field(default=50, validator=count)
-    min_samples: int = attrs.field(default=10, validator=count)
+    queue_size: float | None = attrs.field(default=None, validator=attrs.validators.optional(positive))
+    backoff: float = attrs.field(default=0.9, validator=number(lambda n: 0 < n < 1, "be more than 0 and less than 1"))
+    probe_interval: int = attrs.field(default=50, validator=at_least(1))
+    min_samples: int = attrs.field(default=10, validator=at_least(1))
 
     def new_limit(self, bounds: Bounds) -> PodLimit:
         """Begin to learn one pod's limit; an `AdaptiveDetector` calls it."""

@@ -10,8 +10,8 @@ from typing import Self
 import attrs
 
 from flowgate.contracts import Pod, PodLoad, SaturationDetector
-from flowgate.saturation._checks import check_count, check_number
 from flowgate.saturation._inner import Bind, InnerDetector, NextChange, Released, Subscribe, unless_nan
+from flowgate.validators import check_at_least, check_number
 
 __all__ = ["slow_start"]
 
@@ -66,12 +66,12 @@ def slow_start(
     (0.5, 20.0)
     """
     ramp = _Ramp(
-        check_number("window", window, lambda n: 0 < n < math.inf, "finite and more than 0 seconds"),
-        check_number("initial", initial, lambda n: 0 < n <= 1, "more than 0 and at most 1"),
-        check_count("steps", steps),
+        check_number("window", window, lambda n: 0 < n < math.inf, "be finite and more than 0 seconds"),
+        check_number("initial", initial, lambda n: 0 < n <= 1, "be more than 0 and at most 1"),
+        check_at_least("steps", steps, 1),
     )
-    check_number("forget_after", forget_after, lambda n: n > 0, "more than 0 seconds")
-    return _SlowStart(detector, ramp, tuple(warm), forget_after, check_count("max_pods", max_pods))
+    check_number("forget_after", forget_after, lambda n: n > 0, "be more than 0 seconds")
+    return _SlowStart(detector, ramp, tuple(warm), forget_after, check_at_least("max_pods", max_pods, 1))
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from flowgate.contracts import ChangeCallback, Pod, PodLoad, PodMetrics
-from flowgate.saturation._checks import check_number
+from flowgate.validators import check_number
 
 __all__ = ["UtilizationDetector"]
 
@@ -112,5 +112,5 @@ def _unsubscribe() -> None:
 
 
 def _check_positive(name: str, value: object, at_most: float = math.inf) -> float:
-    rule = f"finite, more than 0 and at most {at_most}"
+    rule = f"be finite, more than 0 and at most {at_most}"
     return check_number(name, value, lambda number: 0.0 < number <= at_most and math.isfinite(number), rule)
