@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from flowgate.contracts import FlowGroup, FlowKey, ItemComparator, QueueItem, SafeQueue
-from flowgate.forecast import DrainMeter
 from flowgate.items import Item
+from flowgate.meters import DrainMeter
 from flowgate.pods import PodState, PodTable
 
 if TYPE_CHECKING:

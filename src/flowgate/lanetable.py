@@ -12,10 +12,10 @@ from typing import Protocol
 
 from flowgate.contracts import FlowKey, Pod, PodLocator
 from flowgate.expiry import Deadlines
-from flowgate.forecast import DrainMeter
 from flowgate.groups import Groups
 from flowgate.items import Item
 from flowgate.lanes import Candidates, Lane
+from flowgate.meters import DrainMeter
 from flowgate.plugins import FailureSink, Watched
 from flowgate.pods import PodState, PodTable
 from flowgate.registry import Band, Flow

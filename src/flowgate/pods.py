@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from flowgate.contracts import Pod, PodLoad, ReleaseResult, SaturationDetector
-from flowgate.forecast import Pace
+from flowgate.meters import Pace
 from flowgate.plugins import Watched
 
 if TYPE_CHECKING:

@@ -22,9 +22,10 @@ from flowgate import (
 )
 from flowgate.admission import http_response
 from flowgate.contracts import Dropped
-from flowgate.forecast import DrainMeter, Forecast, Pace, chance_to_miss
+from flowgate.forecast import Forecast, chance_to_miss
 from flowgate.items import Item
 from flowgate.locators import StaticPodLocator
+from flowgate.meters import DrainMeter, Pace
 from flowgate.policies import BestHead
 from flowgate.saturation import ConcurrencyDetector
 from tests.engine.world import PODS, World, drain, world
