@@ -86,7 +86,7 @@ def number_in(least: float, most: float) -> _Check:
     return number(lambda value: least <= value <= most, f"lie in {least:g}..{most:g}")
 
 
-positive = number(lambda value: 0 < value < math.inf, "be finite and more than 0")
+positive: _Check = number(lambda value: 0 < value < math.inf, "be finite and more than 0")
 """Check for a number that is finite and more than 0; NaN is not."""
 
 

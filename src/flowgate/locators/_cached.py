@@ -4,15 +4,14 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 import attrs
 
 from flowgate.announcer import Announcer
 from flowgate.contracts import Pod, PodLocator
+from flowgate.inner import NextChange, Subscribe, Wrapper
 from flowgate.locators._checks import check_seconds
-from flowgate.locators._inner import InnerLocator, NextChange, Subscribe
+from flowgate.locators._inner import InnerLocator
 
 __all__ = ["CachedPodLocator"]
 
@@ -23,7 +22,7 @@ class _Entry:
     expires: float
 
 
-class CachedPodLocator:
+class CachedPodLocator(Wrapper[InnerLocator]):
     """Remembers the answers of a locator that is expensive to ask, by their selection key.
 
     An answer is a tuple: nobody can change what the next one gets. All are forgotten at once when the inner locator
@@ -75,15 +74,6 @@ class CachedPodLocator:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._inner.locator!r}, ttl={self._ttl}, max_entries={self._max_entries})"
-
-    async def __aenter__(self) -> Self:
-        await self._inner.enter()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._inner.leave(kind, error, traceback)
 
     def bind(self, clock: Callable[[], float]) -> None:
         """Take the clock (seconds), for the inner locator too; answers remembered by another clock are forgotten."""

@@ -4,13 +4,13 @@ import logging
 import reprlib
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from flowgate.contracts import Pod, PodLocator
+from flowgate.inner import Bind, NextChange, Subscribe, Wrapper
 from flowgate.locators._hints import Member, Selection, parse_hint
 from flowgate.locators._index import PodIndex
-from flowgate.locators._inner import Bind, InnerLocator, NextChange, SelectionKey, Subscribe
+from flowgate.locators._inner import InnerLocator, SelectionKey
 
 __all__ = ["SubsetPodLocator"]
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger("flowgate.locators")
 _MAX_INDEXES = 64
 
 
-class SubsetPodLocator:
+class SubsetPodLocator(Wrapper[InnerLocator]):
     """Narrows another locator's pods to those that the request's subset hint names.
 
     The hint is that of the endpoint-picker protocol: ``metadata["envoy.lb.subset_hint"]
@@ -65,15 +65,6 @@ class SubsetPodLocator:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._inner.locator!r}, empty_hint={'all' if self._is_empty_all else 'none'!r})"
-
-    async def __aenter__(self) -> Self:
-        await self._inner.enter()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._inner.leave(kind, error, traceback)
 
     def locate(self, metadata: Mapping[str, object]) -> Sequence[Pod]:
         """Return the inner locator's pods that the hint selects, in the inner order, each once."""

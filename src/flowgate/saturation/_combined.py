@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from flowgate.contracts import ChangeCallback, Pod, PodLoad, ReleaseResult, SaturationDetector
-from flowgate.saturation._inner import Bind, InnerDetector, NextChange, Released, Subscribe, unless_nan
+from flowgate.saturation._inner import InnerDetector, Released, unless_nan
+
+if TYPE_CHECKING:
+    from flowgate.inner import Bind, NextChange, Subscribe
 
 __all__ = ["all_of", "any_of"]
 

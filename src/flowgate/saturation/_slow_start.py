@@ -4,13 +4,12 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Self
 
 import attrs
 
 from flowgate.contracts import Pod, PodLoad, SaturationDetector
-from flowgate.saturation._inner import Bind, InnerDetector, NextChange, Released, Subscribe, unless_nan
+from flowgate.inner import Bind, NextChange, Subscribe, Wrapper
+from flowgate.saturation._inner import InnerDetector, Released, unless_nan
 from flowgate.validators import check_at_least, check_number
 
 __all__ = ["slow_start"]
@@ -107,7 +106,7 @@ class _Warming:
     step: int = 0
 
 
-class _SlowStart:
+class _SlowStart(Wrapper[InnerDetector]):
     """What `slow_start` makes; a part that it does not offer is None."""
 
     def __init__(
@@ -133,15 +132,6 @@ class _SlowStart:
     def __repr__(self) -> str:
         ramp = self._ramp
         return f"slow_start({self._inner.detector!r}, window={ramp.window}, initial={ramp.initial}, steps={ramp.steps})"
-
-    async def __aenter__(self) -> Self:
-        await self._inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        return await self._inner.__aexit__(kind, error, traceback)
 
     def saturation(self, pod: Pod, load: PodLoad) -> float:
         """Return how full the share of the pod is that may be used already."""
