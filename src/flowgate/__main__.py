@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TextIO, cast
 
-from flowgate.configfile import ConfigError, load_settings
-from flowgate.configfile._report import explain, explain_error
+from flowgate.configfile import ConfigError, explain, explain_error, load_settings
 
 __all__ = ["main"]
 

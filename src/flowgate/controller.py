@@ -5,7 +5,8 @@ by what the step caused: callers are woken, observers told, the next pass and th
 """
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self, cast
@@ -17,6 +18,7 @@ from flowgate.config import FlowControlConfig
 from flowgate.contracts import (
     Dropped,
     FlowControlRequest,
+    PassEnded,
     Pod,
     PodLocator,
     ReleaseResult,
@@ -25,6 +27,7 @@ from flowgate.contracts import (
 )
 from flowgate.errors import error_of
 from flowgate.items import Item
+from flowgate.pods import PodStats
 from flowgate.processor import ShardProcessor
 from flowgate.stats import ControllerStats
 from flowgate.ticket import Ticket
@@ -77,6 +80,8 @@ class FlowController:
         )
         self._audience = Audience(observers, self._observer_failed)
         self._processor.ledger.hears = self._audience.hears
+        if PassEnded in self._audience.hears:
+            self._processor.ledger.stopwatch = time.perf_counter
         self._plugins = (locator, detector)
         self._entered = AsyncExitStack()
         self._thread = 0
@@ -252,6 +257,15 @@ class FlowController:
         if self._loop is not None:
             self._running()
         return self._processor.stats()
+
+    def pod_stats(self, pods: Iterable[Pod]) -> Sequence[PodStats]:
+        """Say of these pods what is in flight to each, and how full it is now; strangers have nothing in flight.
+
+        O(pods): the detector is asked about each.
+        """
+        if self._loop is not None:
+            self._running()
+        return tuple(map(self._processor.shard.pods.stats, pods))
 
     # -- tickets report here
 

@@ -1,6 +1,7 @@
 """What happened: outcomes are counted, and events recorded for whoever drives the engine."""
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from flowgate.contracts import (
     Dispatched,
@@ -21,10 +22,17 @@ from flowgate.plugins import plugin_name
 from flowgate.registry import Band, Registry
 from flowgate.ticket import Ticket
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["Event", "Ledger"]
 
 Event = Enqueued | Dispatched | Dropped | Released | PassEnded | PodsChanged | PluginFailed
 _EVENTS = frozenset({Enqueued, Dispatched, Dropped, Released, PassEnded, PodsChanged, PluginFailed})
+
+
+def _stopped() -> float:
+    return 0.0
 
 
 class Ledger:
@@ -36,9 +44,10 @@ class Ledger:
         finished: Items that left the queue since somebody last emptied it, in order; cancelled ones are not among them.
         failures: How often each plug-in failed, by kind and name.
         now: The time of the step in which things happen, in seconds.
+        stopwatch: Measures passes, in seconds; nothing is decided by it. By itself it stands still.
     """
 
-    __slots__ = ("_registry", "events", "failures", "finished", "hears", "now")
+    __slots__ = ("_registry", "events", "failures", "finished", "hears", "now", "stopwatch")
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -47,6 +56,7 @@ class Ledger:
         self.finished: list[Item] = []
         self.failures: Counter[tuple[str, str]] = Counter()
         self.now: float = 0.0
+        self.stopwatch: Callable[[], float] = _stopped
 
     def enqueued(self, item: Item, lane: Lane) -> None:
         """Note that an item was committed to its queue."""
@@ -102,10 +112,10 @@ class Ledger:
         if Released in self.hears:
             self.events.append(Released(self.now, ticket, result, self.now - ticket.dispatched_at))
 
-    def pass_ended(self, dispatched: int, *, is_complete: bool) -> None:
-        """Note that a pass ran."""
+    def pass_ended(self, dispatched: int, began: float, *, is_complete: bool) -> None:
+        """Note that a pass ran, which began at this time of the stopwatch."""
         if PassEnded in self.hears:
-            self.events.append(PassEnded(self.now, dispatched, is_complete))
+            self.events.append(PassEnded(self.now, dispatched, is_complete, self.stopwatch() - began))
 
     def pods_changed(self, lane: Lane) -> None:
         """Note that a lane has other candidates than before."""

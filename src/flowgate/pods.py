@@ -19,15 +19,31 @@ if TYPE_CHECKING:
     from flowgate.lanes import Lane
     from flowgate.ticket import Ticket
 
-__all__ = ["PodState", "PodTable"]
+__all__ = ["PodState", "PodStats", "PodTable"]
 
 _Hear = Callable[[Pod, PodLoad, float, ReleaseResult], None]
 
 _FULL = 1.0
 _LOG_LENGTH = 4_096
 _UNREAD = -1
+_NO_SERIAL = -1
 # Most loads were seen lately; a hit costs a third of a new record.
 _load = lru_cache(maxsize=4_096)(PodLoad)
+
+
+@attrs.frozen
+class PodStats:
+    """One pod, at one moment.
+
+    Attributes:
+        pod: The pod, by the newest record of it.
+        in_flight: Unreleased tickets charged to it.
+        saturation: How full it is, by the detector; 1.0 and more is full. 1.0 where the detector fails.
+    """
+
+    pod: Pod
+    in_flight: int
+    saturation: float
 
 
 @attrs.define(eq=False, repr=False)
@@ -182,9 +198,7 @@ class PodTable:
             return state.saturation
         self.reads += 1
         try:
-            value = self._detector.saturation(state.pod, _load(state.in_flight, len(state.recent)))
-            if type(value) is not float or not value >= 0.0:
-                _check_saturation(value)
+            value = self._ask(state)
         except Exception as error:  # a plug-in may raise anything
             self.watch.fail(error)
             value = _FULL
@@ -192,6 +206,21 @@ class PodTable:
         state.read_epoch = self.watch.epoch
         if value != was and state.lanes and state.has_waiting:
             self.dirty[state] = None
+        return value
+
+    def stats(self, pod: Pod) -> PodStats:
+        """Look at a pod, known or not, and change nothing."""
+        state = self._states.get(pod) or PodState(pod, _NO_SERIAL)
+        try:
+            saturation = self._ask(state)
+        except Exception:  # a plug-in may raise anything; the next step will note it
+            saturation = _FULL
+        return PodStats(state.pod, state.in_flight, saturation)
+
+    def _ask(self, state: PodState) -> float:
+        value = self._detector.saturation(state.pod, _load(state.in_flight, len(state.recent)))
+        if type(value) is not float or not value >= 0.0:
+            _check_saturation(value)
         return value
 
     def charge(self, ticket: "Ticket", state: PodState | None, now: float) -> None:

@@ -261,7 +261,7 @@ class ShardProcessor:
         self.ledger.released(ticket, result)
 
     def _run_pass(self) -> None:
-        shard = self.shard
+        shard, began = self.shard, self.ledger.stopwatch()
         if shard.must_relocate:
             shard.must_relocate = False
             for lane in list(shard.lanes.waiting):
@@ -271,7 +271,7 @@ class ShardProcessor:
             shard.offer_all()
         went = self._pass.run(shard.config.max_dispatch_batch)
         shard.plan_reads()
-        self.ledger.pass_ended(went, is_complete=not shard.pending)
+        self.ledger.pass_ended(went, began, is_complete=not shard.pending)
 
     def _send(self, group: Group, state: PodState) -> None:
         shard, now = self.shard, self.ledger.now

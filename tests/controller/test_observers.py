@@ -61,6 +61,7 @@ async def test_every_event_is_told_with_its_facts() -> None:
     assert (released.time, released.ticket, released.result, released.held) == (4, holder.ticket, "ok", 3)
     assert (later.time, later.queue_wait, later.waited, later.flow_key.id) == (4, 2, True, "b")
     assert (ended.time, ended.dispatched, ended.is_complete) == (4, 1, True)
+    assert 0 < ended.seconds < 1, "a pass is measured in real time, whatever the loop's clock says"
 
 
 async def test_rejections_are_told() -> None:

@@ -3,15 +3,16 @@
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, MutableSequence, Sequence
 from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 
-from flowgate.configfile._plugins import kind_of
+from flowgate.configfile._plugins import KINDS, PluginKind
 from flowgate.configfile._shapes import Anything, Choice, Function, ListOf, MapOf, Nothing, OneOf, Plain, Row, Shape
 from flowgate.configfile._tables import Plugin, Record, Variants
 
-__all__ = ["shape_of"]
+__all__ = ["Shapes", "shape_of"]
 
 _MAPPINGS: Final[frozenset[object]] = frozenset({dict, Mapping, MutableMapping})
 _LISTS: Final[Mapping[object, Callable[[Any], Collection[object]]]] = {
@@ -29,59 +30,72 @@ _PLAIN: Final[frozenset[type]] = frozenset({bool, int, float, str})
 _UNIONS: Final = {Union, types.UnionType}
 
 
-def shape_of(annotation: object) -> Shape:
-    """Return what a file may hold where a signature has this type; what cannot be judged, the constructor judges."""
-    kind = kind_of(annotation)
-    if kind is not None:
-        return Plugin(kind, shape_of)
-    origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
-    if origin in _UNIONS:
-        return _union(arguments)
-    if origin in _MAPPINGS or origin in _LISTS:
-        return _container(origin, arguments)
-    return _single(origin, arguments)
+@attrs.frozen
+class Shapes:
+    """What a file may hold where a signature has a type.
+
+    Args:
+        kinds: The plug-ins that a file may name.
+        special: Types that are read in a way of their own.
+    """
+
+    kinds: tuple[PluginKind, ...] = KINDS
+    special: Mapping[object, Shape] = MappingProxyType({})
+
+    def of(self, annotation: object) -> Shape:
+        """Return the shape of an annotation; what cannot be judged, the constructor judges."""
+        kind = next((kind for kind in self.kinds if annotation in kind.contracts), None)
+        if kind is not None:
+            return Plugin(kind, self.of)
+        origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
+        if origin in _UNIONS:
+            return self._union(arguments)
+        if origin in _MAPPINGS or origin in _LISTS:
+            return self._container(origin, arguments)
+        return self._single(origin, arguments)
+
+    def _single(self, origin: object, arguments: Sequence[object]) -> Shape:
+        if origin is Callable:
+            return Function()
+        if origin is Literal:
+            return Choice(arguments)
+        if origin is types.NoneType:
+            return Nothing()
+        return self._class(origin) if isinstance(origin, type) else self._new_type(origin)
+
+    def _class(self, kind: type) -> Shape:
+        if kind in _PLAIN:
+            return Plain(kind)
+        if kind in self.special:
+            return self.special[kind]
+        return Record(kind, self.of) if attrs.has(kind) else Anything()
+
+    def _new_type(self, origin: object) -> Shape:
+        named = getattr(origin, "__supertype__", None)
+        return Anything() if named is None else self.of(named)
+
+    def _container(self, origin: object, arguments: Sequence[object]) -> Shape:
+        if origin in _MAPPINGS:
+            keys, values = arguments or (object, object)
+            return MapOf(self.of(keys), self.of(values))
+        if origin is tuple and arguments and arguments[-1] is not Ellipsis:
+            return Row([self.of(argument) for argument in arguments])
+        return ListOf(self.of(arguments[0] if arguments else object), _LISTS[origin])
+
+    def _union(self, members: Iterable[object]) -> Shape:
+        shapes: list[Shape] = []
+        records: list[Record] = []
+        for shape in map(self.of, members):
+            if isinstance(shape, Record):
+                records.append(shape)
+            elif shape not in shapes:  # two contracts may be one kind of plug-in
+                shapes.append(shape)
+        if records:
+            shapes.insert(0, records[0] if len(records) == 1 else Variants(records))
+        # Where text is allowed, "none" is a text.
+        shapes.sort(key=lambda shape: shape == Nothing())
+        return shapes[0] if len(shapes) == 1 else OneOf(shapes)
 
 
-def _single(origin: object, arguments: Sequence[object]) -> Shape:
-    if origin is Callable:
-        return Function()
-    if origin is Literal:
-        return Choice(arguments)
-    if origin is types.NoneType:
-        return Nothing()
-    return _class(origin) if isinstance(origin, type) else _new_type(origin)
-
-
-def _class(kind: type) -> Shape:
-    if kind in _PLAIN:
-        return Plain(kind)
-    return Record(kind, shape_of) if attrs.has(kind) else Anything()
-
-
-def _new_type(origin: object) -> Shape:
-    named = getattr(origin, "__supertype__", None)
-    return Anything() if named is None else shape_of(named)
-
-
-def _container(origin: object, arguments: Sequence[object]) -> Shape:
-    if origin in _MAPPINGS:
-        keys, values = arguments or (object, object)
-        return MapOf(shape_of(keys), shape_of(values))
-    if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-        return Row([shape_of(argument) for argument in arguments])
-    return ListOf(shape_of(arguments[0] if arguments else object), _LISTS[origin])
-
-
-def _union(members: Iterable[object]) -> Shape:
-    shapes: list[Shape] = []
-    records: list[Record] = []
-    for shape in map(shape_of, members):
-        if isinstance(shape, Record):
-            records.append(shape)
-        elif shape not in shapes:  # two contracts may be one kind of plug-in
-            shapes.append(shape)
-    if records:
-        shapes.insert(0, records[0] if len(records) == 1 else Variants(records))
-    # Where text is allowed, "none" is a text.
-    shapes.sort(key=lambda shape: shape == Nothing())
-    return shapes[0] if len(shapes) == 1 else OneOf(shapes)
+shape_of: Final = Shapes().of
+"""The shape of an annotation that names flowgate's own plug-ins."""

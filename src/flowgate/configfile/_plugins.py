@@ -19,17 +19,21 @@ from flowgate.contracts import (
     UsageLimitPolicy,
 )
 
-__all__ = ["QUEUE", "PluginKind", "find_plugin", "kind_of"]
+__all__ = ["KINDS", "QUEUE", "PluginKind", "find_plugin"]
 
 
 @attrs.frozen
 class PluginKind:
-    """One kind of plug-in.
+    """One kind of plug-in, which files name and packages register.
 
     Args:
         noun: What messages call it.
         group: The entry points' group.
-        contracts: What it may be, any of them.
+        contracts: What it may be: the Protocols, any of them, by which a field is annotated.
+
+    >>> kind = PluginKind("queue", "flowgate.queues", (QueueFactory,))
+    >>> sorted(kind.names)
+    ['list', 'priority']
     """
 
     noun: str
@@ -53,7 +57,7 @@ class PluginKind:
 
 QUEUE: Final = PluginKind("queue", "flowgate.queues", (QueueFactory,))
 
-_KINDS: Final = (
+KINDS: Final = (
     PluginKind("dispatch policy", "flowgate.dispatch_policies", (IntraFlowDispatchPolicy,)),
     PluginKind("fairness policy", "flowgate.fairness_policies", (InterFlowDispatchPolicy, QueueSelector)),
     PluginKind("saturation detector", "flowgate.saturation_detectors", (SaturationDetector,)),
@@ -61,11 +65,6 @@ _KINDS: Final = (
     PluginKind("usage limit", "flowgate.usage_limits", (UsageLimitPolicy,)),
     QUEUE,
 )
-
-
-def kind_of(annotation: object) -> PluginKind | None:
-    """Return which kind of plug-in an annotation asks for, if it does."""
-    return next((kind for kind in _KINDS if annotation in kind.contracts), None)
 
 
 def find_plugin(kind: PluginKind, name: str, place: Place) -> object:
@@ -76,7 +75,7 @@ def find_plugin(kind: PluginKind, name: str, place: Place) -> object:
     offered = entry_points(group=kind.group)
     found = [entry for entry in offered if entry.name == name]
     if not found:
-        others = [f"a {other.noun}" for other in _KINDS if name in other.names]
+        others = [f"a {other.noun}" for other in KINDS if name in other.names]
         told = f' ("{name}" is {either(others)})' if others else ""
         return place.refuse(f'there is no {kind.noun} "{name}"{told}; {known(name, kind.names)}')
     if len(found) > 1:

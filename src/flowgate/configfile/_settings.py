@@ -10,12 +10,21 @@ import attrs
 from flowgate.config import FlowControlConfig
 from flowgate.configfile._annotations import shape_of
 from flowgate.configfile._files import is_yaml, read_file
-from flowgate.configfile._problems import ConfigError, Place, Problem
+from flowgate.configfile._problems import INVALID, ConfigError, Place, Problem
 from flowgate.configfile._tables import Record
+from flowgate.configfile._words import show
 from flowgate.contracts import PodLocator, SaturationDetector, UsageLimitPolicy
 from flowgate.controller import FlowController
 
-__all__ = ["ConfigSource", "Settings", "load_config", "load_settings"]
+__all__ = [
+    "ConfigSource",
+    "Settings",
+    "SettingsTable",
+    "load_config",
+    "load_settings",
+    "open_source",
+    "raise_any",
+]
 
 ConfigSource = Mapping[str, object] | str | os.PathLike[str]
 
@@ -97,12 +106,11 @@ def load_settings(source: ConfigSource) -> Settings:
     >>> settings.config.default_ttl, settings.detector
     (30, ConcurrencyDetector(8))
     """
-    table, name = _open(source)
+    table, name = open_source(source)
     place = Place(is_yaml=is_yaml(name))
-    config = _read_config(table, place)
-    plugins = {key: shape_of(kind).read(table[key], place.key(key)) for key, kind in _PLUGINS.items() if key in table}
-    _raise_any(name, table, place)
-    return Settings(cast("FlowControlConfig", config), **plugins)  # type: ignore[arg-type]
+    settings = SettingsTable().read(table, place)
+    raise_any(name, table, place)
+    return cast("Settings", settings)
 
 
 def load_config(source: ConfigSource) -> FlowControlConfig:
@@ -120,17 +128,49 @@ def load_config(source: ConfigSource) -> FlowControlConfig:
     >>> load_config({"bands": [{"priority": 1, "dispatch": "edf"}]}).bands[0].dispatch
     EarliestDeadlineFirst()
     """
-    table, name = _open(source)
+    table, name = open_source(source)
     place = Place(is_yaml=is_yaml(name))
     for key in _PLUGINS:
         if key in table:
             place.key(key).refuse("load_config does not read it: take load_settings")
     config = _read_config(table, place)
-    _raise_any(name, table, place)
+    raise_any(name, table, place)
     return cast("FlowControlConfig", config)
 
 
-def _open(source: ConfigSource) -> tuple[Mapping[object, object], str]:
+class SettingsTable:
+    """A table that holds what `load_settings` reads."""
+
+    @property
+    def expected(self) -> str:
+        """A table."""
+        return "a table"
+
+    def suits(self, value: object) -> bool:
+        """Return whether it is a table."""
+        return isinstance(value, Mapping)
+
+    def read(self, value: object, place: Place) -> object:
+        """Make the settings."""
+        if not self.suits(value):
+            return place.refuse(f"expected {self.expected}, not {show(value)}")
+        before = len(place.problems)
+        table = cast("Mapping[object, object]", value)
+        config = _read_config(table, place)
+        given = {key: kind for key, kind in _PLUGINS.items() if key in table}
+        plugins = {key: shape_of(kind).read(table[key], place.key(key)) for key, kind in given.items()}
+        if len(place.problems) > before:
+            return INVALID
+        return Settings(cast("FlowControlConfig", config), **plugins)  # type: ignore[arg-type]
+
+
+def open_source(source: ConfigSource) -> tuple[Mapping[object, object], str]:
+    """Return a configuration's table, and its name for errors.
+
+    Raises:
+        ConfigError: The file cannot be read.
+        TypeError: The source is neither a path nor a mapping.
+    """
     if isinstance(source, Mapping):
         return cast("Mapping[object, object]", source), "configuration"
     if isinstance(source, str | os.PathLike):
@@ -170,8 +210,12 @@ def _repeated_priorities(bands: object, place: Place) -> list[Problem]:
     return found.problems
 
 
-def _raise_any(name: str, table: Mapping[object, object], place: Place) -> None:
-    """Raise what was found, in the order of the table."""
+def raise_any(name: str, table: Mapping[object, object], place: Place) -> None:
+    """Raise what was found, in the order of the table.
+
+    Raises:
+        ConfigError: Something was.
+    """
     order = [Place().key(key).path for key in table]
 
     def position(problem: Problem) -> tuple[int, int]:

@@ -89,6 +89,8 @@ class PassEnded(NamedTuple):
     """Requests it released."""
     is_complete: bool
     """False when it stopped at `max_dispatch_batch`; the next goes on in the next turn of the loop."""
+    seconds: float = 0.0
+    """How long it took, of real time; 0.0 where nobody lent the engine a stopwatch, as in a simulation."""
 
 
 class PodsChanged(NamedTuple):
