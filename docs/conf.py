@@ -32,6 +32,7 @@ nitpick_ignore_regex = [
     ("py:(class|data|func|exc|attr)", r"(collections|enum|os|pathlib|types|unittest|typing|attr|attrs|anyio)\..*"),
     ("py:class", r"(_pytest|asyncio|contextlib)\..*"),
     ("py:class", r"(flowgate\.testing\._\w+\.)?(Arguments|Kind|Result)"),  # type variables
+    ("py:class", r"flowgate\.configfile\._records\._Record"),  # another
     ("py:class", r"flowgate\.testing\._\w+\.(Check|SettableClock)"),  # the suites' own business
     ("py:class", r"flowgate\.saturation\._limits\.(Bounds|PodLimit)"),  # the adaptive detector's
 ]

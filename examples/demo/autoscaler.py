@@ -1,52 +1,40 @@
 """A small autoscaler: starts model servers while requests wait for them, and stops them when they are idle.
 
-It is the only one who tells the locator which pods there are. Each change is announced to flowgate, whose dispatch pass
-follows at once; nothing is polled.
+It sees what any autoscaler may see, the Endpoint Picker's own figures, and writes the file of pods that the Endpoint
+Picker follows.
 """
 
+import asyncio
 import math
-from collections.abc import Callable, Mapping
 
-import anyio
-import httpx
-from anyio.abc import TaskGroup
-
+from examples.demo.feed import Feed
 from examples.demo.journal import Journal
 from examples.demo.model_pod import ModelPod
 from examples.demo.settings import IDLE_SECONDS, MAX_PODS, REQUESTS_PER_POD, SCALE_DOWN_PAUSE, SCALE_UP_PAUSE
-from flowgate.locators import StaticPodLocator
+from examples.demo.watching import must_live
+from examples.stage import Stage
 
 __all__ = ["Autoscaler"]
-
-PERIOD = 0.1
-DRAIN_PERIOD = 0.02
 
 
 class Autoscaler:
     """Keeps as many pods as demand asks for, from none to `MAX_PODS`.
 
     Args:
-        locator: Told of each pod that becomes ready or goes.
-        waiting: Says how many requests wait.
-        in_flight: Requests in flight by pod name.
+        stage: Where processes are started, and the file of pods is.
+        feed: What the Endpoint Picker tells.
         journal: Told what happens.
 
     Attributes:
         pods: Every pod there was, the oldest first.
     """
 
-    def __init__(
-        self,
-        locator: StaticPodLocator,
-        *,
-        waiting: Callable[[], int],
-        in_flight: Mapping[str, int],
-        journal: Journal,
-    ) -> None:
-        self._locator = locator
-        self._waiting = waiting
-        self._in_flight = in_flight
+    def __init__(self, stage: Stage, feed: Feed, journal: Journal) -> None:
+        self._stage = stage
+        self._feed = feed
         self._journal = journal
+        self._time = asyncio.get_running_loop().time
+        self._watches: dict[str, asyncio.Task[None]] = {}
         self._next_start = -math.inf
         self._next_stop = -math.inf
         self.pods: list[ModelPod] = []
@@ -57,40 +45,39 @@ class Autoscaler:
         return [pod for pod in self.pods if pod.phase != "stopped"]
 
     async def run(self) -> None:
-        """Follow demand until cancelled; then stop what is left."""
-        async with httpx.AsyncClient(trust_env=False) as http, anyio.create_task_group() as tasks:
-            try:
-                while True:
-                    self._look(anyio.current_time(), tasks, http)
-                    await anyio.sleep(PERIOD)
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await self._stop_all()
+        """Follow demand until cancelled.
+
+        Raises:
+            StartError: A pod has ended before it was ready.
+            EarlyEnd: A pod has ended that was to live.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._feed.next()
+                self._look(self._time(), tasks)
 
     async def wait_for_zero(self) -> None:
         """Wait until no request waits and no pod is left."""
-        while self._waiting() or self.alive:  # noqa: ASYNC110 - demand is looked at, not announced
-            await anyio.sleep(PERIOD)
+        while self.alive or not self._feed.now.is_idle:
+            await self._feed.next()
 
-    def _look(self, now: float, tasks: TaskGroup, http: httpx.AsyncClient) -> None:
-        self._bury_the_dead()
-        demand = self._waiting() + sum(self._in_flight.values())
-        wanted = min(MAX_PODS, math.ceil(demand / REQUESTS_PER_POD))
+    def _look(self, now: float, tasks: asyncio.TaskGroup) -> None:
+        picture = self._feed.now
+        wanted = min(MAX_PODS, math.ceil((picture.queued + picture.in_flight) / REQUESTS_PER_POD))
         if len(self.alive) < wanted and now >= self._next_start:
             self._next_start = now + SCALE_UP_PAUSE
             pod = ModelPod(f"pod-{len(self.pods) + 1}", now)
             self.pods.append(pod)
-            tasks.start_soon(self._start, pod, http)
+            tasks.create_task(self._start(pod, tasks))
         idle = self._idle_pods(now)
-        if idle and not self._waiting() and now >= self._next_stop:
+        if idle and not picture.queued and now >= self._next_stop:
             self._next_stop = now + SCALE_DOWN_PAUSE
-            idle[-1].phase = "stopping"
-            tasks.start_soon(self._stop, idle[-1])
+            tasks.create_task(self._stop(idle[-1]))
 
     def _idle_pods(self, now: float) -> list[ModelPod]:
         idle: list[ModelPod] = []
         for pod in self.pods:
-            if pod.phase != "ready" or self._in_flight.get(pod.name):
+            if pod.phase != "ready" or self._feed.now.pods.get(pod.name):
                 pod.idle_since = None
                 continue
             pod.idle_since = now if pod.idle_since is None else pod.idle_since
@@ -98,33 +85,25 @@ class Autoscaler:
                 idle.append(pod)
         return idle
 
-    async def _start(self, pod: ModelPod, http: httpx.AsyncClient) -> None:
-        self._journal.note(f"{self._waiting()} requests wait: {pod.name} is starting")
-        await pod.start(http)
-        pod.phase = "ready"
-        self._journal.note(f"{pod.name} is ready after {anyio.current_time() - pod.born:.1f} s")
+    async def _start(self, pod: ModelPod, tasks: asyncio.TaskGroup) -> None:
+        self._journal.note(f"{self._feed.now.queued} requests wait: {pod.name} is starting")
+        server = await pod.start(self._stage)
+        self._journal.note(f"{pod.name} is ready after {self._time() - pod.born:.1f} s")
+        self._watches[pod.name] = tasks.create_task(must_live(server.process))
         self._publish()
 
     async def _stop(self, pod: ModelPod) -> None:
-        self._journal.note(f"{pod.name} was idle for {IDLE_SECONDS} s: it stops")
+        self._journal.note(f"{pod.name} was idle for {IDLE_SECONDS:g} s: it stops")
+        pod.phase = "stopping"
         self._publish()
-        while self._in_flight.get(pod.name):  # noqa: ASYNC110 - so is this
-            await anyio.sleep(DRAIN_PERIOD)
+        picture = self._feed.now
+        # Until the Endpoint Picker has read the file it may send a request there.
+        while pod.name in picture.pods or picture.in_flight > sum(picture.pods.values()):
+            picture = await self._feed.next()
+        self._watches.pop(pod.name).cancel()
         await pod.stop()
         if not self.alive:
             self._journal.note("no pods are left: back to zero")
 
-    def _bury_the_dead(self) -> None:
-        for pod in self.pods:
-            if pod.has_died:
-                pod.phase = "stopped"
-                self._journal.note(f"{pod.name} has died")
-                self._publish()
-
     def _publish(self) -> None:
-        self._locator.set_pods(pod.pod for pod in self.pods if pod.phase == "ready" and pod.pod is not None)
-
-    async def _stop_all(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            for pod in self.alive:
-                tasks.start_soon(pod.stop)
+        self._stage.set_pods(pod.server for pod in self.pods if pod.phase == "ready" and pod.server is not None)

@@ -24,13 +24,16 @@ class Journal:
     """Collects notes.
 
     Args:
-        clock: Gives seconds. The loop's own, not `anyio.current_time`: observers may be called by a timer, outside any
-            task, where anyio does not know its event loop.
+        clock: Gives seconds.
+
+    Attributes:
+        notes: All of them.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._opened = clock()
+        self._told = 0
         self.notes: list[Note] = []
 
     @property
@@ -41,3 +44,8 @@ class Journal:
     def note(self, text: str) -> None:
         """Write down what happened just now."""
         self.notes.append(Note(self.age, text))
+
+    def news(self) -> list[Note]:
+        """Return the notes that were written since the last call."""
+        told, self._told = self._told, len(self.notes)
+        return self.notes[told:]

@@ -1,6 +1,7 @@
 """The demo in a terminal: one frame, redrawn while it runs."""
 
-import anyio
+import asyncio
+
 from rich.console import Console, Group
 from rich.live import Live
 from rich.panel import Panel
@@ -8,9 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from examples.demo.model_pod import ModelPod
-from examples.demo.scene import INTRODUCTION, TITLE, Scene
+from examples.demo.scene import Scene
 from examples.demo.settings import BANDS, LOAD_SECONDS, MAX_PODS, SLOTS, TENANTS
-from flowgate import FlowKey
 
 __all__ = ["frame", "show_live"]
 
@@ -25,12 +25,10 @@ PHASES = {"starting": "yellow", "ready": "green", "stopping": "magenta", "stoppe
 
 async def show_live(scene: Scene, console: Console) -> None:
     """Redraw the frame ten times a second, until cancelled."""
-    console.print(TITLE, style="bold", highlight=False)
-    console.print(INTRODUCTION, style="dim", highlight=False)
     with Live(frame(scene), console=console, auto_refresh=False) as live:
         try:
             while True:
-                await anyio.sleep(PERIOD)
+                await asyncio.sleep(PERIOD)
                 live.update(frame(scene), refresh=True)
         finally:
             live.update(frame(scene), refresh=True)
@@ -59,7 +57,7 @@ def waiting(scene: Scene) -> Table:
         table.add_column(tenant, header_style="dim", width=15)
     table.add_column("all", header_style="dim", justify="right", width=4)
     for priority, name in BANDS.items():
-        counts = [scene.ledger.waiting[FlowKey(tenant, priority)] for tenant in TENANTS]
+        counts = [scene.feed.now.waiting.get(priority, {}).get(tenant, 0) for tenant in TENANTS]
         bars = (bar(count, COLOURS[priority]) for count in counts)
         table.add_row(Text(f"{name:11} {priority:3d}", style=COLOURS[priority]), *bars, str(sum(counts)))
     return table
@@ -85,18 +83,21 @@ def pods(scene: Scene) -> Table:
 def load(scene: Scene, pod: ModelPod) -> Text:
     """Draw how busy a pod is, or how far it has loaded."""
     if pod.phase == "starting":
-        age = anyio.current_time() - pod.born
+        age = asyncio.get_running_loop().time() - pod.born
         done = min(BAR, int(BAR * age / LOAD_SECONDS))
         return Text.assemble(("▰" * done, "yellow"), ("▱" * (BAR - done), "bright_black"), f" {age:.1f} s")
     if pod.phase == "stopped":
         return Text(f"served {pod.counts['served']}" if pod.counts else "", style="bright_black")
-    busy = scene.ledger.in_flight[pod.name]
-    return Text.assemble(("■" * busy, "green"), ("□" * (SLOTS - busy), "bright_black"), f" {busy} of {SLOTS} slots")
+    busy = scene.feed.now.pods.get(pod.name, 0)
+    running = scene.feed.now.running.get(pod.name)
+    by_the_pod = "" if running is None else f"   {running} by its own metrics"
+    slots = (("■" * busy, "green"), ("□" * (SLOTS - busy), "bright_black"), f" {busy} of {SLOTS} slots")
+    return Text.assemble(*slots, (by_the_pod, "bright_black"))
 
 
 def ended(scene: Scene) -> Text:
     """Tell how many requests ended in each way."""
-    return Text(" " + "   ".join(f"{count} {how}" for how, count in scene.gone().items()))
+    return Text(" " + "   ".join(f"{count} {how}" for how, count in scene.ledger.gone.items()))
 
 
 def what_happened(scene: Scene) -> Table:

@@ -1,22 +1,27 @@
 """What there is to see: everything that a display may look at."""
 
-from collections import Counter
+import asyncio
+from typing import Self
 
 import attrs
 
 from examples.demo.autoscaler import Autoscaler
-from examples.demo.clients import WAVES
+from examples.demo.calls import CALLS
+from examples.demo.decisions import DecisionLog
+from examples.demo.feed import Feed
 from examples.demo.journal import Journal
 from examples.demo.ledger import Ledger
+from examples.demo.reporter import Reporter
 from examples.demo.settings import BANDS, LOAD_SECONDS, SLOTS, TENANTS
-from flowgate.admission import http_response
+from examples.demo.troupe import Troupe
+from examples.stage import Stage
 
 __all__ = ["Scene"]
 
-TITLE = "flowgate demo: a gateway holds requests for model servers that do not exist yet"
+TITLE = "flowgate demo: an Endpoint Picker behind Envoy holds requests for model servers that do not exist yet"
 INTRODUCTION = (
-    f"{sum(len(list(calls())) for calls in WAVES.values())} HTTP requests, {len(TENANTS)} tenants, "
-    f"{len(BANDS)} priorities; a pod is a process with {SLOTS} slots, and takes {LOAD_SECONDS:.0f} s to load"
+    f"{len(CALLS)} HTTP requests, {len(TENANTS)} tenants, {len(BANDS)} priorities; "
+    f"a pod is a process with {SLOTS} slots, and takes {LOAD_SECONDS:g} s to load"
 )
 
 
@@ -25,18 +30,37 @@ class Scene:
     """The parts of a running demo.
 
     Attributes:
-        ledger: What waits, what went on and how the rest ended.
+        page: Where to watch the Endpoint Picker in a browser.
+        envoy: Where clients find Envoy.
+        feed: What the Endpoint Picker tells.
+        ledger: What it has decided.
         autoscaler: The pods.
         journal: What happened.
     """
 
+    page: str
+    envoy: str
+    feed: Feed
     ledger: Ledger
     autoscaler: Autoscaler
     journal: Journal
 
-    def gone(self) -> Counter[str]:
-        """Return how many requests ended in each way, by the reason that HTTP is given."""
-        counts = Counter({"went on": 0})
-        for outcome, count in self.ledger.outcomes.items():
-            counts[http_response(outcome).reason or "went on"] += count
-        return counts
+    @classmethod
+    def set(cls, stage: Stage, troupe: Troupe) -> Self:
+        """Put everything in its place; nothing runs yet."""
+        journal = Journal(asyncio.get_running_loop().time)
+        reporter = Reporter(journal)
+        feed = Feed(troupe.epp.admin_url, stage.http, reporter.saw)
+        return cls(
+            page=troupe.epp.admin_url,
+            envoy=troupe.envoy.url,
+            feed=feed,
+            ledger=Ledger(DecisionLog(troupe.epp.process.log), reporter.heard),
+            autoscaler=Autoscaler(stage, feed, journal),
+            journal=journal,
+        )
+
+    @property
+    def heading(self) -> list[str]:
+        """What the demo is, and where to look, in lines."""
+        return [TITLE, INTRODUCTION, f"Envoy: {self.envoy}/   live page of the Endpoint Picker: {self.page}/"]

@@ -27,9 +27,8 @@ from flowgate.contracts import (
 )
 from flowgate.errors import error_of
 from flowgate.items import Item
-from flowgate.pods import PodStats
 from flowgate.processor import ShardProcessor
-from flowgate.stats import ControllerStats
+from flowgate.stats import ControllerStats, PodStats
 from flowgate.ticket import Ticket
 from flowgate.waiters import EventLoop, open_loop
 
@@ -119,7 +118,7 @@ class FlowController:
         self._running()
         self._close()
 
-    async def drain(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - a drain that is cut short is no error
+    async def drain(self, timeout: float | None = None) -> None:
         """Refuse new requests, go on dispatching what waits, then close.
 
         Args:
@@ -185,7 +184,7 @@ class FlowController:
             raise
         if isinstance(result.result, Ticket):
             return result.result
-        assert result.result is not None  # noqa: S101 - nobody is woken without an outcome
+        assert result.result is not None
         raise error_of(result.result)
 
     def admitted(self, request: FlowControlRequest) -> "Admitted":
@@ -292,7 +291,7 @@ class FlowController:
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the slot of a collected ticket back, in the next turn; safe in any thread, at any point."""
         self._processor.lose(ticket)
-        assert self._loop is not None  # noqa: S101 - or there would be no ticket
+        assert self._loop is not None
         self._loop.threadsafe(self._turn)
 
     # -- after each step
@@ -374,7 +373,7 @@ class Admitted:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._ticket is not None  # noqa: S101 - it was entered
+        assert self._ticket is not None
         self._ticket.__exit__(kind, error, trace)
 
 

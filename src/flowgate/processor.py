@@ -171,13 +171,13 @@ class ShardProcessor:
             self.end_step()
 
     @_step
-    def cancel(self, item: Item, now: float) -> None:  # noqa: ARG002 - the step has taken it
+    def cancel(self, item: Item, now: float) -> None:
         """Withdraw a waiting item whose caller is gone; nothing happens to one that left already."""
         if item.result is None:
             self.shard.withdraw(item, QueueOutcome.EVICTED_CANCELLED, "its caller was cancelled")
 
     @_step
-    def release(self, ticket: Ticket, result: ReleaseResult, now: float) -> None:  # noqa: ARG002 - the same
+    def release(self, ticket: Ticket, result: ReleaseResult, now: float) -> None:
         """Take a ticket's slot back."""
         self._release(ticket, result)
 
@@ -187,7 +187,7 @@ class ShardProcessor:
         self.shard.pods.move(ticket, pod, now)
 
     @_step
-    def settle(self, ticket: Ticket, cost: float, now: float) -> None:  # noqa: ARG002 - the same
+    def settle(self, ticket: Ticket, cost: float, now: float) -> None:
         """Correct what fairness charged for a ticket's request."""
         self.shard.groups.settle(ticket, cost)
 
@@ -218,12 +218,12 @@ class ShardProcessor:
                 self.shard.lanes.move(item, now)
 
     @_step
-    def reconfigure(self, config: FlowControlConfig, now: float) -> None:  # noqa: ARG002 - the same
+    def reconfigure(self, config: FlowControlConfig, now: float) -> None:
         """Take over a configuration: items keep their place by arrival and the TTL that they stated."""
         self.shard.reconfigure(config)
 
     @_step
-    def close(self, now: float) -> None:  # noqa: ARG002 - the same
+    def close(self, now: float) -> None:
         """Refuse new requests, and evict what waits."""
         self.is_closing = True
         for item in self.shard.waiting_items():
@@ -256,7 +256,7 @@ class ShardProcessor:
 
     def _release(self, ticket: Ticket, result: ReleaseResult) -> None:
         self.shard.pods.release(ticket, result, self.ledger.now)
-        assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
+        assert ticket.flow is not None
         self.shard.registry.land(ticket.flow)
         self.ledger.released(ticket, result)
 
@@ -280,7 +280,7 @@ class ShardProcessor:
         if lane.is_keyed:
             item = shard.selection.item(queue)
         else:
-            assert lane.resolved_for is not None  # noqa: S101 - or the lane had no pods
+            assert lane.resolved_for is not None
             item = lane.resolved_for
         spare = lane.candidates.open(shard.ceilings.of(group.band.priority))
         ticket = Ticket(self._owner, item.request, flow, spare, now - item.enqueue_time, now)

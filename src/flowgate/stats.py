@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import attrs
 
 from flowgate.outcomes import QueueOutcome
+from flowgate.pods import PodStats
 from flowgate.registry import Band
 
-__all__ = ["BandStats", "ControllerStats", "band_stats"]
+__all__ = ["BandStats", "ControllerStats", "PodStats", "band_stats"]
 
 
 @attrs.frozen

@@ -2,10 +2,10 @@
 
 import anyio
 import pytest
-from flowgate_asgi import FlowControlMiddleware
 
 from flowgate import Request, RequestEvicted
 from flowgate.testing import Callers, assert_idle, until_blocked
+from flowgate_asgi import FlowControlMiddleware
 
 pytestmark = pytest.mark.usefixtures("virtual_clock")
 

@@ -3,11 +3,11 @@
 import anyio
 import httpx
 import pytest
-from flowgate_asgi import FlowControlMiddleware, Route
 
 from flowgate import FlowControlConfig, QueueOutcome
 from flowgate.contracts import Dispatched, Released
 from flowgate.testing import assert_idle, until_blocked
+from flowgate_asgi import FlowControlMiddleware, Route
 
 REASON = "x-flowgate-dropped-reason"
 pytestmark = pytest.mark.usefixtures("virtual_clock")

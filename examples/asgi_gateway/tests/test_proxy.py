@@ -3,11 +3,11 @@
 import anyio
 import httpx
 import pytest
-from flowgate_asgi import FlowControlMiddleware
-from flowgate_asgi.proxy import Proxy, from_environment
 
 from flowgate.contracts import Released
 from flowgate.testing import assert_idle
+from flowgate_asgi import FlowControlMiddleware
+from flowgate_asgi.proxy import Proxy, from_environment
 
 pytestmark = pytest.mark.usefixtures("virtual_clock")
 

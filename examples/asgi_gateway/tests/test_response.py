@@ -1,9 +1,9 @@
 """A refusal says when to come back, where that is known."""
 
 import pytest
-from flowgate_asgi._response import Response, refuse
 
 from flowgate import QueueOutcome, RequestEvicted, RequestRejected
+from flowgate_asgi._response import Response, refuse
 
 pytestmark = pytest.mark.anyio
 

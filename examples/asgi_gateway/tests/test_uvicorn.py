@@ -7,10 +7,10 @@ import anyio
 import httpx
 import pytest
 import uvicorn
-from flowgate_asgi import FlowControlMiddleware
-from flowgate_asgi.proxy import Proxy
 
 from flowgate import QueueOutcome
+from flowgate_asgi import FlowControlMiddleware
+from flowgate_asgi.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ async def serving(app, lifespan="on"):
 
 async def eventually(condition):
     with anyio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - what happens in a server is announced to nobody
+        while not condition():
             await anyio.sleep(0.005)
 
 

@@ -7,7 +7,6 @@ import anyio
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from prefix_first import PrefixFirst
 
 from flowgate import FlowControlConfig, FlowController, PriorityBandConfig, Request, Ticket
 from flowgate.configfile import ConfigError, load_settings
@@ -15,6 +14,7 @@ from flowgate.contracts import Dispatched, IntraFlowDispatchPolicy
 from flowgate.queues import PriorityQueue
 from flowgate.testing import Item, PodPool, Recorder, VirtualClock
 from flowgate.testing.suites import DispatchPolicySuite
+from prefix_first import PrefixFirst
 
 EXAMPLE = Path(__file__).parents[1] / "gateway.toml"
 

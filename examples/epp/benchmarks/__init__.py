@@ -1,0 +1,1 @@
+"""What flow control costs behind a real Envoy: ``python -m examples.epp.benchmarks``."""

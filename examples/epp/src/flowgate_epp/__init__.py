@@ -1,0 +1,1 @@
+"""A reference Endpoint Picker: flowgate behind Envoy's external processing filter."""

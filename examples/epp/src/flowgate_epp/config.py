@@ -1,0 +1,87 @@
+"""The program's file: what each part of the Endpoint Picker may be told, in one table each."""
+
+from typing import Any, Final, Literal
+
+import attrs
+
+from flowgate.configfile import ConfigSource, PluginKind, Settings, load_record, load_settings
+from flowgate.contracts import SaturationDetector
+from flowgate.saturation import UtilizationDetector
+from flowgate.validators import one_of
+from flowgate_epp.admin import AdminSettings
+from flowgate_epp.director import DirectorSettings, StaticObjectives
+from flowgate_epp.extproc import ServerSettings
+from flowgate_epp.pods import DnsPods, FilePods, StaticPods
+from flowgate_epp.scheduling import Filter, Picker, SchedulerSettings, Scorer
+from flowgate_epp.scraping import ScraperSettings
+from flowgate_epp.telemetry import TelemetrySettings
+
+__all__ = ["EppSettings", "load"]
+
+_PLUGINS: Final = (
+    PluginKind("filter", "flowgate_epp.filters", (Filter,)),
+    PluginKind("scorer", "flowgate_epp.scorers", (Scorer,)),
+    PluginKind("picker", "flowgate_epp.pickers", (Picker,)),
+)
+
+
+def _check_flow_control(_settings: object, field: "attrs.Attribute[Any]", value: Settings) -> None:
+    if value.locator is not None:
+        raise ValueError(f"{field.name} must name no locator, for the table pods says where pods come from")
+
+
+@attrs.frozen
+class EppSettings:
+    """All that the program is told.
+
+    Args:
+        pods: Where pods come from.
+        flow_control: Bands, limits, budgets, policies and the detector; with no detector named, `UtilizationDetector`
+            by what the scraper reads, so one must be named where nothing is scraped.
+        admission: ``"flow-control"`` holds requests until a pod has room; ``"legacy"`` holds none, and sheds requests
+            of negative priority while no pod is open.
+        director: From Envoy's headers and body to a request: whose it is, how urgent, how long it may wait.
+        objectives: The priority of each objective that a request may name.
+        scheduler: Which of the candidates a request goes to.
+        scraper: How pods' metrics are read; None reads none.
+        server: Where Envoy finds the program.
+        admin: Where people, probes and Prometheus find it.
+        telemetry: Metrics, log and traces.
+
+    Raises:
+        ValueError: The parts do not fit together.
+    """
+
+    pods: StaticPods | FilePods | DnsPods
+    flow_control: Settings = attrs.field(factory=lambda: load_settings({}), validator=_check_flow_control)
+    admission: Literal["flow-control", "legacy"] = attrs.field(
+        default="flow-control", validator=one_of("flow-control", "legacy")
+    )
+    director: DirectorSettings = attrs.field(factory=DirectorSettings)
+    objectives: StaticObjectives = attrs.field(factory=StaticObjectives)
+    scheduler: SchedulerSettings = attrs.field(factory=SchedulerSettings)
+    scraper: ScraperSettings | None = attrs.field(factory=ScraperSettings)
+    server: ServerSettings = attrs.field(factory=ServerSettings)
+    admin: AdminSettings = attrs.field(factory=AdminSettings)
+    telemetry: TelemetrySettings = attrs.field(factory=TelemetrySettings)
+
+    @property
+    def detector(self) -> SaturationDetector:
+        """The detector: the one that is named, else the one that goes by what the scraper reads."""
+        return self.flow_control.detector or UtilizationDetector()
+
+    def __attrs_post_init__(self) -> None:
+        if self.scraper is None and self.flow_control.detector is None:
+            raise ValueError('flow_control must name a detector where scraper is "none", such as "concurrency"')
+
+
+def load(source: ConfigSource) -> EppSettings:
+    """Read the program's file.
+
+    Args:
+        source: The path of a ``.toml``, ``.yaml`` or ``.yml`` file, or what such a file would hold.
+
+    Raises:
+        ConfigError: It cannot be read, or anything in it is wrong; all mistakes are told at once.
+    """
+    return load_record(EppSettings, source, plugins=_PLUGINS)
