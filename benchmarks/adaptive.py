@@ -92,7 +92,7 @@ def table(comparisons: Sequence[Comparison]) -> str:
 
 def plot(comparisons: Sequence[Comparison], file: Path) -> None:
     """Draw limit over capacity, and goodput over the oracle's, one column for each algorithm."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only this function needs it
 
     plan = comparisons[0].run.plan
     figure = Figure(figsize=(12, 6.5), layout="constrained")

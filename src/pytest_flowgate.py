@@ -24,7 +24,7 @@ pytest.register_assert_rewrite("flowgate.testing")
 @pytest.fixture
 def pods() -> "PodPool":
     """The pods of `flow_controller`, none to begin with: `add`, `remove` or `scale` them, and it hears at once."""
-    from flowgate.testing import PodPool
+    from flowgate.testing import PodPool  # noqa: PLC0415 - see above
 
     return PodPool()
 
@@ -32,7 +32,7 @@ def pods() -> "PodPool":
 @pytest.fixture
 def flow_control_config() -> "FlowControlConfig":
     """What `flow_controller` is configured with: the defaults, until you override this fixture."""
-    from flowgate import FlowControlConfig
+    from flowgate import FlowControlConfig  # noqa: PLC0415 - see above
 
     return FlowControlConfig()
 
@@ -40,7 +40,7 @@ def flow_control_config() -> "FlowControlConfig":
 @pytest.fixture
 def saturation_detector() -> "SaturationDetector":
     """What tells `flow_controller` how full pods are: one slot each, until you override this fixture."""
-    from flowgate.saturation import ConcurrencyDetector
+    from flowgate.saturation import ConcurrencyDetector  # noqa: PLC0415 - see above
 
     return ConcurrencyDetector(1)
 
@@ -48,7 +48,7 @@ def saturation_detector() -> "SaturationDetector":
 @pytest.fixture
 def flow_events() -> "Recorder":
     """What happens at `flow_controller`, kept in order: ``flow_events.outcomes()``, ``flow_events.of(Released)``."""
-    from flowgate.testing import Recorder
+    from flowgate.testing import Recorder  # noqa: PLC0415 - see above
 
     return Recorder()
 
@@ -65,7 +65,7 @@ def flow_controller(
     Entering is left to the test because a gateway enters its controller itself, and because it works with any plugin
     that runs async tests.
     """
-    from flowgate import FlowController
+    from flowgate import FlowController  # noqa: PLC0415 - see above
 
     return FlowController(flow_control_config, locator=pods, detector=saturation_detector, observers=[flow_events])
 
@@ -79,9 +79,9 @@ def virtual_clock(anyio_backend: Any) -> "Iterator[VirtualClock]":
 
     A test that waits for what never comes fails on asyncio, after 20 real seconds without a timer; on trio it hangs.
     """
-    from anyio.pytest_plugin import get_runner
+    from anyio.pytest_plugin import get_runner  # noqa: PLC0415 - see above
 
-    from flowgate.testing import VirtualClock, virtual_backend
+    from flowgate.testing import VirtualClock, virtual_backend  # noqa: PLC0415
 
     clock = VirtualClock()
 

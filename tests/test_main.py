@@ -358,7 +358,7 @@ def test_python_m_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "flowgate", "check"]
 
     def run(path: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([*command, path], capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run([*command, path], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
 
     good = run(str(EXAMPLE))
     assert (good.returncode, good.stderr) == (0, "")

@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"the demo needs {', '.join(missing)}: `make demo` installs all of it", file=sys.stderr)
         return 1
     try:
-        from examples.demo.stopping import run
-        from examples.demo.story import play
+        from examples.demo.stopping import run  # noqa: PLC0415 - it may not be installed
+        from examples.demo.story import play  # noqa: PLC0415 - it may not be installed
 
         return run(lambda: play(holds=options.hold))
     except KeyboardInterrupt:  # so early that nothing runs yet

@@ -16,7 +16,7 @@ class Screen(Console):
     def on_broken_pipe(self) -> None:
         """Raise the BrokenPipeError that is being handled."""
         self.quiet = True
-        raise
+        raise  # noqa: PLE0704 - called in a handler
 
 
 def introduce(scene: Scene, console: Console) -> None:

@@ -7,7 +7,7 @@ __all__ = ["EarlyEnd", "must_live", "tail"]
 TAIL = 15
 
 
-class EarlyEnd(Exception):
+class EarlyEnd(Exception):  # noqa: N818 - told as a sentence, not as an error
     """Raised when a process ends that nobody has stopped; tells the last lines of its log."""
 
 

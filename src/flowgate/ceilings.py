@@ -56,7 +56,7 @@ class Ceilings:
         Returns:
             Whether they are others than before.
         """
-        assert self._policy is not None
+        assert self._policy is not None  # noqa: S101 - static ceilings are not updated
         before = self._by_priority
         ordered = sorted(set(priorities), reverse=True)
         named = dict.fromkeys(state for lane in lanes for state in lane.candidates.pods)

@@ -118,7 +118,7 @@ class FlowController:
         self._running()
         self._close()
 
-    async def drain(self, timeout: float | None = None) -> None:
+    async def drain(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - a drain that is cut short is no error
         """Refuse new requests, go on dispatching what waits, then close.
 
         Args:
@@ -184,7 +184,7 @@ class FlowController:
             raise
         if isinstance(result.result, Ticket):
             return result.result
-        assert result.result is not None
+        assert result.result is not None  # noqa: S101 - nobody is woken without an outcome
         raise error_of(result.result)
 
     def admitted(self, request: FlowControlRequest) -> "Admitted":
@@ -291,7 +291,7 @@ class FlowController:
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the slot of a collected ticket back, in the next turn; safe in any thread, at any point."""
         self._processor.lose(ticket)
-        assert self._loop is not None
+        assert self._loop is not None  # noqa: S101 - or there would be no ticket
         self._loop.threadsafe(self._turn)
 
     # -- after each step
@@ -373,7 +373,7 @@ class Admitted:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._ticket is not None
+        assert self._ticket is not None  # noqa: S101 - it was entered
         self._ticket.__exit__(kind, error, trace)
 
 

@@ -37,11 +37,11 @@ class FlowControlError(Exception):
         self.retry_after = retry_after
 
 
-class RequestRejected(FlowControlError):
+class RequestRejected(FlowControlError):  # noqa: N818 - it is no mistake of anybody's
     """Raised when a request was refused before it was queued: nothing was held for it."""
 
 
-class RequestEvicted(FlowControlError):
+class RequestEvicted(FlowControlError):  # noqa: N818 - the same
     """Raised when a request was queued, and left the queue without being dispatched."""
 
 

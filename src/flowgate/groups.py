@@ -79,7 +79,7 @@ class Groups:
         try:
             weight = weight_of(flow.key)
             if not 0 < weight <= sys.float_info.max:
-                raise ValueError(f"weight_of() must answer with a finite number of more than 0, not {weight!r}")
+                raise ValueError(f"weight_of() must answer with a finite number of more than 0, not {weight!r}")  # noqa: TRY301
         except Exception as error:  # a plug-in may raise anything
             self._fail("fairness policy", flow.band.config.fairness, error)
             return 1.0
@@ -94,7 +94,7 @@ class Groups:
         try:
             cost = band.cost_of(item)
             if not 0 <= cost <= sys.float_info.max:
-                raise ValueError(f"cost_of() must answer with a finite number of 0 or more, not {cost!r}")
+                raise ValueError(f"cost_of() must answer with a finite number of 0 or more, not {cost!r}")  # noqa: TRY301
         except Exception as error:  # a plug-in may raise anything
             self._fail("fairness policy", band.config.fairness, error)
             cost = item.byte_size

@@ -220,7 +220,7 @@ class LaneTable:
             self._start_waiting(lane)
             if not lane.is_keyed:
                 lane.resolved_for = item  # as an arrival, just now
-        assert lane.meter is not None
+        assert lane.meter is not None  # noqa: S101 - made when it began to wait
         lane.meter.came(group.band.priority, self._clock())
         self._deadlines.add(item, lane)
         if not waits:
@@ -304,7 +304,7 @@ class LaneTable:
 
     def _stop_waiting(self, lane: Lane) -> None:
         del self.waiting[lane]
-        assert lane.meter is not None
+        assert lane.meter is not None  # noqa: S101 - made when it began to wait
         lane.meter.stop(self._clock())
         lane.resolved_for = None
         self.stale.pop(lane, None)

@@ -109,7 +109,7 @@ class Watched:
         try:
             at = self._next_change()
             if at is not None and not at > -math.inf:
-                raise ValueError(f"next_change() answered {at!r}, which is no time")
+                raise ValueError(f"next_change() answered {at!r}, which is no time")  # noqa: TRY301 - one way to fail
         except Exception as error:  # a plug-in may raise anything
             self.fail(error)
         else:

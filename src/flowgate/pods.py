@@ -76,7 +76,7 @@ class PodState:
     @property
     def has_waiting(self) -> bool:
         """Whether a request waits for this pod."""
-        for lane in self.lanes:
+        for lane in self.lanes:  # noqa: SIM110 - a generator would double the price of every change
             if lane.waiting:
                 return True
         return False

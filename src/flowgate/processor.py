@@ -171,13 +171,13 @@ class ShardProcessor:
             self.end_step()
 
     @_step
-    def cancel(self, item: Item, now: float) -> None:
+    def cancel(self, item: Item, now: float) -> None:  # noqa: ARG002 - the step has taken it
         """Withdraw a waiting item whose caller is gone; nothing happens to one that left already."""
         if item.result is None:
             self.shard.withdraw(item, QueueOutcome.EVICTED_CANCELLED, "its caller was cancelled")
 
     @_step
-    def release(self, ticket: Ticket, result: ReleaseResult, now: float) -> None:
+    def release(self, ticket: Ticket, result: ReleaseResult, now: float) -> None:  # noqa: ARG002 - the same
         """Take a ticket's slot back."""
         self._release(ticket, result)
 
@@ -187,7 +187,7 @@ class ShardProcessor:
         self.shard.pods.move(ticket, pod, now)
 
     @_step
-    def settle(self, ticket: Ticket, cost: float, now: float) -> None:
+    def settle(self, ticket: Ticket, cost: float, now: float) -> None:  # noqa: ARG002 - the same
         """Correct what fairness charged for a ticket's request."""
         self.shard.groups.settle(ticket, cost)
 
@@ -218,12 +218,12 @@ class ShardProcessor:
                 self.shard.lanes.move(item, now)
 
     @_step
-    def reconfigure(self, config: FlowControlConfig, now: float) -> None:
+    def reconfigure(self, config: FlowControlConfig, now: float) -> None:  # noqa: ARG002 - the same
         """Take over a configuration: items keep their place by arrival and the TTL that they stated."""
         self.shard.reconfigure(config)
 
     @_step
-    def close(self, now: float) -> None:
+    def close(self, now: float) -> None:  # noqa: ARG002 - the same
         """Refuse new requests, and evict what waits."""
         self.is_closing = True
         for item in self.shard.waiting_items():
@@ -256,7 +256,7 @@ class ShardProcessor:
 
     def _release(self, ticket: Ticket, result: ReleaseResult) -> None:
         self.shard.pods.release(ticket, result, self.ledger.now)
-        assert ticket.flow is not None
+        assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
         self.shard.registry.land(ticket.flow)
         self.ledger.released(ticket, result)
 
@@ -280,7 +280,7 @@ class ShardProcessor:
         if lane.is_keyed:
             item = shard.selection.item(queue)
         else:
-            assert lane.resolved_for is not None
+            assert lane.resolved_for is not None  # noqa: S101 - or the lane had no pods
             item = lane.resolved_for
         spare = lane.candidates.open(shard.ceilings.of(group.band.priority))
         ticket = Ticket(self._owner, item.request, flow, spare, now - item.enqueue_time, now)

@@ -102,7 +102,7 @@ class Selection:
                 flow = group.policy.select()
                 if isinstance(flow, FlowQueue) and flow.group is group and flow.queue:
                     return flow
-                raise ValueError(f"select() named {flow!r}, which does not wait in the group")
+                raise ValueError(f"select() named {flow!r}, which does not wait in the group")  # noqa: TRY301
             except Exception as error:  # a plug-in may raise anything
                 self._groups.break_policy(group, error)
         return group.best_head()
@@ -114,11 +114,11 @@ class Selection:
             item = policy.select_item(flow.queue)
             if isinstance(item, Item) and item.queue is flow and item.result is None:
                 return item
-            raise ValueError(f"select_item() named {item!r}, which does not wait in the queue")
+            raise ValueError(f"select_item() named {item!r}, which does not wait in the queue")  # noqa: TRY301
         except Exception as error:  # a plug-in may raise anything
             self._fail("dispatch policy", policy, error)
         first = _first_come(flow)
-        assert isinstance(first, Item)
+        assert isinstance(first, Item)  # noqa: S101 - the engine put it there
         return first
 
 

@@ -122,7 +122,7 @@ class _AsyncioLoop:
 
     def wake(self, item: Item) -> bool:
         future = item.waiter
-        assert isinstance(future, asyncio.Future)
+        assert isinstance(future, asyncio.Future)  # noqa: S101 - park() put it there
         future = cast("asyncio.Future[None]", future)
         if future.done():
             return False
@@ -188,7 +188,7 @@ class _TrioWaiter:
 
 class _TrioLoop:
     def __init__(self, turn: Callable[[], None], withdraw: Callable[[Item], None]) -> None:
-        import trio
+        import trio  # noqa: PLC0415 - optional; and loaded already, or open_loop would not be here
 
         self.lowlevel = trio.lowlevel
         self.withdraw = withdraw
@@ -253,7 +253,7 @@ class _TrioLoop:
 
     def wake(self, item: Item) -> bool:
         waiter = item.waiter
-        assert isinstance(waiter, _TrioWaiter)
+        assert isinstance(waiter, _TrioWaiter)  # noqa: S101 - park() put it there
         if waiter.is_gone:
             return False
         waiter.is_woken = True

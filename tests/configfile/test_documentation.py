@@ -103,7 +103,7 @@ def test_what_the_page_shows_of_files_is_right() -> None:
 
 def test_the_program_of_the_page_prints_what_it_says() -> None:
     command = [sys.executable, "-W", "error", str(FOLDER / "from_a_file.py")]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our own
     assert re.findall(r"^```text\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE) == [ended.stdout]
 
 

@@ -215,5 +215,5 @@ def test_the_error_reads_as_a_sentence_or_as_a_list() -> None:
 
 
 def test_the_error_survives_a_trip_to_another_process() -> None:
-    error = pickle.loads(pickle.dumps(ConfigError("a.toml", [Problem("a", "x")])))
+    error = pickle.loads(pickle.dumps(ConfigError("a.toml", [Problem("a", "x")])))  # noqa: S301 - our own
     assert (error.source, error.problems) == ("a.toml", (Problem("a", "x"),))

@@ -31,7 +31,7 @@ class BareServer(pb_grpc.ExternalProcessorServicer):
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
 
-    async def Process(self, messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def Process(self, messages: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:  # noqa: ARG002, N802 - the contract's
         """Answer one stream."""
         async for message in messages:
             kind = message.WhichOneof("request")

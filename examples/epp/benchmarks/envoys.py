@@ -43,7 +43,5 @@ def _manager(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drop_picker(manager: dict[str, Any]) -> None:
-    filters = manager["http_filters"]
-    kept = [each for each in filters if not each["typed_config"]["@type"].endswith(".ExternalProcessor")]
-    assert len(kept) == len(filters) - 1
-    manager["http_filters"] = kept
+    (picker,) = [each for each in manager["http_filters"] if each["name"] == "envoy.filters.http.ext_proc"]
+    manager["http_filters"].remove(picker)

@@ -23,7 +23,7 @@ class OnePod:
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
 
-    async def decide(self, inbound: Inbound) -> Reservation:
+    async def decide(self, inbound: Inbound) -> Reservation:  # noqa: ARG002 - the contract's
         """Say where to."""
         return self
 

@@ -105,6 +105,7 @@ class Gateway:
         )
         gateway = cls(stage, config, settings, running, epp)
         try:
+            await gateway.finds_epp()
             yield gateway
         finally:
             for call in gateway._calls:
@@ -200,12 +201,22 @@ class Gateway:
             lambda state: state["in_flight"] == requests, f"{requests} requests are in flight", seconds
         )
 
+    async def finds_epp(self, seconds: float = _PATIENCE) -> None:
+        """Wait until Envoy has found the Endpoint Picker in good health: until then it answers 503."""
+
+        async def look() -> bool:
+            url = f"{self.envoy.admin_url}/stats?filter=^cluster.epp.membership_healthy$"
+            async with self.stage.http.get(url) as response:
+                return (await response.text()).strip() == "cluster.epp.membership_healthy: 1"
+
+        await wait_until(look, seconds, "Envoy has found the Endpoint Picker")
+
     # -- misfortune
 
     async def restart_epp(self) -> None:
-        """Start the Endpoint Picker once more, where it was."""
+        """Start the Endpoint Picker once more, where it was; Envoy may not have found it yet."""
         self.epp = await self.stage.start_epp(self.config, port=self.settings.epp_port)
 
     async def restart_envoy(self) -> None:
-        """Start Envoy once more, where it was."""
+        """Start Envoy once more, where it was; it may not have found the Endpoint Picker yet."""
         self.envoy = await self.stage.start_envoy(self.settings)

@@ -26,7 +26,7 @@ __all__ = ["Answer", "Broken", "Http2Connection", "Http2Request"]
 _ROOM = 2**31 - 1 - 65_535
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818 - what is so, not what went wrong
     """Raised when a request ends without an answer that is whole."""
 
 

@@ -149,7 +149,7 @@ def _check_fields(target: Callable[..., object], values: Mapping[str, object], p
                 field.validator(draft, field, value)
         except (TypeError, ValueError) as error:
             blame(error, [name], place, otherwise=place.key(name))
-        except Exception:
+        except Exception:  # noqa: S112 - it asks for more than the draft has; the constructor judges
             continue
 
 

@@ -62,7 +62,7 @@ def _parse_toml(text: str, place: Place) -> object:
 
 def _parse_yaml(text: str, place: Place) -> object:
     try:
-        from flowgate.configfile._yaml import parse_yaml
+        from flowgate.configfile._yaml import parse_yaml  # noqa: PLC0415 - PyYAML is an extra
     except ModuleNotFoundError:
         return place.refuse("YAML needs PyYAML, which is not installed: pip install 'flowgate-admission[yaml]'")
     return parse_yaml(text, place)

@@ -92,7 +92,7 @@ def _check_address(pod: "Pod", field: "attrs.Attribute[str]", value: str) -> Non
 def _check_port(_pod: "Pod", _field: object, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"a pod's port must be an int, not {value!r}")
-    if not 1 <= value <= 65_535:
+    if not 1 <= value <= 65_535:  # noqa: PLR2004 - the range of TCP ports
         raise ValueError(f"a pod's port must lie in 1..65535, not {value!r}")
 
 

@@ -55,11 +55,11 @@ class StaticPodLocator:
             self._pods = new
             self._announcer.announce(changed)
 
-    def locate(self, metadata: Mapping[str, object]) -> tuple[Pod, ...]:
+    def locate(self, metadata: Mapping[str, object]) -> tuple[Pod, ...]:  # noqa: ARG002 - the contract's
         """Return all pods, in the order in which they were set."""
         return self._pods
 
-    def selection_key(self, metadata: Mapping[str, object]) -> Hashable:
+    def selection_key(self, metadata: Mapping[str, object]) -> Hashable:  # noqa: ARG002 - the contract's
         """Return the one selection's name."""
         return _ONE_SELECTION
 

@@ -103,7 +103,7 @@ class Levels:
 
     def select(self) -> FlowQueueView:
         flow = self._order.least().flow
-        assert flow is not None
+        assert flow is not None  # noqa: S101 - only those that wait are in order
         return flow
 
     # -- what policies differ in

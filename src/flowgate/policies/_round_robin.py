@@ -32,8 +32,8 @@ class RoundRobin:
 
     def bound(
         self,
-        max_cost: tuple[float, float] = (1, 1),
-        weights: tuple[float, float] = (1, 1),
+        max_cost: tuple[float, float] = (1, 1),  # noqa: ARG002 - a turn is a request, whatever it costs
+        weights: tuple[float, float] = (1, 1),  # noqa: ARG002 - and nobody weighs more
     ) -> int:
         """Largest difference, in requests, between two flows over any interval in which both wait.
 
@@ -62,7 +62,7 @@ class _Ring:
     def head_changed(self, flow: FlowQueueView) -> None:
         """Nothing: turns do not depend on what waits."""
 
-    def charged(self, flow: FlowQueueView, item: QueueItem) -> None:
+    def charged(self, flow: FlowQueueView, item: QueueItem) -> None:  # noqa: ARG002 - the contract's
         if flow in self._flows:
             self._flows.move_to_end(flow)
 

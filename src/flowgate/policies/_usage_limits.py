@@ -54,7 +54,7 @@ class StaticUsageLimit:
         """The ceiling of every band, whatever waits."""
         return self.ceiling
 
-    def ceilings(self, saturation: float, priorities: Sequence[int]) -> Sequence[float]:
+    def ceilings(self, saturation: float, priorities: Sequence[int]) -> Sequence[float]:  # noqa: ARG002 - the contract's
         """Return the ceiling, once for each priority."""
         return [self.ceiling] * len(priorities)
 
@@ -106,7 +106,7 @@ class PriorityHoldback:
         """The ceiling of every band, where both are the same; else None."""
         return self.max_ceiling if self.min_ceiling == self.max_ceiling else None
 
-    def ceilings(self, saturation: float, priorities: Sequence[int]) -> Sequence[float]:
+    def ceilings(self, saturation: float, priorities: Sequence[int]) -> Sequence[float]:  # noqa: ARG002 - the contract's
         """Return the points of the line, one for each priority; highest first."""
         if self.domain == "rank":
             steps = list(range(len(priorities)))

@@ -69,4 +69,4 @@ def _is_nan(key: object) -> bool:
     # By comparison, not math.isnan: a Decimal, or a type of the user's, may hold a NaN as well.
     if isinstance(key, tuple):
         return any(_is_nan(part) for part in key)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return bool(key != key)
+    return bool(key != key)  # noqa: PLR0124 - a NaN is what differs from itself

@@ -29,7 +29,7 @@ class ListQueue:
 
     capabilities: ClassVar[frozenset[QueueCapability]] = frozenset({QueueCapability.FIFO})
 
-    def __init__(self, comparator: ItemComparator | None = None) -> None:
+    def __init__(self, comparator: ItemComparator | None = None) -> None:  # noqa: ARG002 - see the docstring
         # By arrival: an item, and the size that was booked for it. The item's own may change; the sum must not drift.
         self._entries: OrderedDict[int, tuple[QueueItem, int]] = OrderedDict()
         self._byte_size = 0

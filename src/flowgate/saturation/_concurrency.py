@@ -44,7 +44,7 @@ class ConcurrencyDetector:
         limit = self._limit if self._limit_of is None else _check_limit(pod, self._limit_of(pod))
         return load.in_flight / limit
 
-    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
+    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:  # noqa: ARG002 - the contract's
         """Take a callback and never call it: nothing but the pod and its load moves the answer.
 
         To be subscribable is how a detector says so; the engine would else ask again and again.

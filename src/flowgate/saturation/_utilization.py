@@ -73,7 +73,7 @@ class UtilizationDetector:
             return max(waiting / self._queue_depth, metrics.kv_cache_usage / self._kv_cache)
         return load.in_flight / self._queue_depth if self._on_stale == "ignore" else _FULL
 
-    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
+    def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:  # noqa: ARG002 - the contract's
         """Take a callback and never call it: nothing but the pod, its load and time moves the answer.
 
         To be subscribable is how a detector says so; `next_change` tells of time.

@@ -46,7 +46,7 @@ def virtual_backend(backend: Backend = "asyncio") -> tuple[str, dict[str, Any]]:
     if name == "asyncio":
         return name, {**options, "loop_factory": VirtualTimeLoop}
     if name == "trio":
-        from trio.testing import MockClock
+        from trio.testing import MockClock  # noqa: PLC0415 - optional
 
         return name, {**options, "clock": MockClock(autojump_threshold=0)}
     raise ValueError(f'a backend must be "asyncio" or "trio", not {name!r}')

@@ -43,7 +43,7 @@ class ManualDetector:
         self._set.clear()
         self._announcer.announce()
 
-    def saturation(self, pod: Pod, load: PodLoad) -> float:
+    def saturation(self, pod: Pod, load: PodLoad) -> float:  # noqa: ARG002 - the contract's
         """Return what was set."""
         return self._set.get(pod, self._default)
 

@@ -142,7 +142,7 @@ def assert_finite(asked: str, bound: object) -> None:
     assert is_finite, f"{asked} is {bound!r}: it must be a finite number, 0 or more"
 
 
-def weigh_one(key: FlowKey) -> float:
+def weigh_one(key: FlowKey) -> float:  # noqa: ARG001 - whoever it is
     """Weigh a flow of a policy that weighs none."""
     return 1.0
 
@@ -200,7 +200,7 @@ class BoundCheck:
             self.lane.cancel(step.flow, step.place)
         return None
 
-    def _dispatch(self, step: Step) -> str | None:
+    def _dispatch(self, step: Step) -> str | None:  # noqa: ARG002 - whose turn it is, the policy says
         if not self.lane.flows:
             return None
         flow, item = self.lane.dispatch()

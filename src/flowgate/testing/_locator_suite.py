@@ -148,7 +148,7 @@ class PodLocatorSuite:
         rig = make_rig([A])
         seen: list[list[Pod]] = []
 
-        def look(pods: Sequence[Pod] | None = None) -> None:
+        def look(pods: Sequence[Pod] | None = None) -> None:  # noqa: ARG001 - the contract's
             seen.append(rig.pods())
 
         if subscribe := rig.part("subscribe"):

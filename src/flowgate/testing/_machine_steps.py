@@ -254,7 +254,7 @@ class Trial:
 
     # -- the world changes
 
-    def _run_passes(self, chance: Chance) -> None:
+    def _run_passes(self, chance: Chance) -> None:  # noqa: ARG002 - as all steps
         self._tell("dispatch")
         self._engine.settle()
 

@@ -5,8 +5,8 @@ test's name and first line say which promise is broken. Needs pytest and Hypothe
 """
 
 try:
-    import hypothesis as _hypothesis  # pyright: ignore[reportUnusedImport] - some suites search
-    import pytest as _pytest  # pyright: ignore[reportUnusedImport]
+    import hypothesis as _hypothesis  # noqa: F401 # pyright: ignore[reportUnusedImport] - some suites search
+    import pytest as _pytest  # noqa: F401, PT013 # pyright: ignore[reportUnusedImport]
 except ModuleNotFoundError as _missing:
     raise ImportError(
         f"flowgate.testing.suites needs {_missing.name}: pip install 'flowgate-admission[testing]'", name=_missing.name

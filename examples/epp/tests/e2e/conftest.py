@@ -13,8 +13,8 @@ ROOT = str(Path(__file__).parents[4])
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
-from examples.stage import Stage
-from examples.stage.gateway import Gateway
+from examples.stage import Stage  # noqa: E402 - what is above must come first
+from examples.stage.gateway import Gateway  # noqa: E402 - what is above must come first
 
 GatewayFactory = Callable[..., contextlib.AbstractAsyncContextManager[Gateway]]
 

@@ -14,7 +14,7 @@ from flowgate_epp.envoy_config.__main__ import main
 
 PLACES = {
     "address": {},
-    "name": {"epp_host": "epp.example", "listen_host": "0.0.0.0", "admin_port": None},
+    "name": {"epp_host": "epp.example", "listen_host": "0.0.0.0", "admin_port": None},  # noqa: S104 - it is asked from other machines
     "ipv6": {"epp_host": "[::1]", "listen_host": "::"},
 }
 EXTRAS = {"plain": {}, "all": {"subset_header": "x-subset", "access_log": True, "max_held": 2**31 - 1}}

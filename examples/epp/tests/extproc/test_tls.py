@@ -169,7 +169,7 @@ def test_files_that_cannot_be_used_at_the_start_are_a_clear_error(files, directo
     elif harm == "gone":
         files.key.unlink()
     else:
-        from cryptography.hazmat.primitives import serialization as pem
+        from cryptography.hazmat.primitives import serialization as pem  # noqa: PLC0415 - only where it is needed
 
         key = pem.load_pem_private_key(files.key.read_bytes(), None)
         locked = pem.BestAvailableEncryption(b"secret")

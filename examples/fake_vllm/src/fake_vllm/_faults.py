@@ -56,7 +56,7 @@ class Fault:
             TypeError: A value has the wrong type.
         """
         if not isinstance(data, Mapping):
-            raise ValueError(f"a fault must be an object, not {data!r}")
+            raise ValueError(f"a fault must be an object, not {data!r}")  # noqa: TRY004 - a bad value, whatever its type
         names = {field.name for field in attrs.fields(cls)}
         if strange := sorted(set(data) - names):
             raise ValueError(f"{strange[0]!r} is no field of a fault; those are {', '.join(sorted(names))}")

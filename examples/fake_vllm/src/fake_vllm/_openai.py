@@ -43,7 +43,7 @@ class Asked:
             ValueError: It has not what it needs, or something else than it should have.
         """
         if not isinstance(data, dict):
-            raise ValueError("the body must be a JSON object")
+            raise ValueError("the body must be a JSON object")  # noqa: TRY004 - a bad value, whatever its type
         limits = [data.get("max_completion_tokens") if is_chat else None, data.get("max_tokens"), _DEFAULT_TOKENS]
         return cls(
             is_chat=is_chat,

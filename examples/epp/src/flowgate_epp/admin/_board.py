@@ -118,7 +118,7 @@ def _band(priority: int, band: BandStats, flows: Sequence[Mapping[str, object]])
 
 def _queued(flow: Mapping[str, object]) -> int:
     queued = flow["queued"]
-    assert isinstance(queued, int)
+    assert isinstance(queued, int)  # noqa: S101 - it was put there above
     return queued
 
 

@@ -27,7 +27,7 @@ class AdminSettings:
         max_watchers: Most pages that are watched at once; one more is told 503.
     """
 
-    host: str = attrs.field(default="0.0.0.0", validator=instance_of(str))
+    host: str = attrs.field(default="0.0.0.0", validator=instance_of(str))  # noqa: S104 - probes come from outside
     port: int = attrs.field(default=9_090, validator=_check_port)
     page: bool = attrs.field(default=True, validator=instance_of(bool))
     interval: float = attrs.field(default=0.25, validator=finite_seconds)

@@ -47,7 +47,7 @@ def read_body(body: bytes) -> Asked:
     except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"the body must be JSON, but {error!s:.100}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"the body must be a JSON object, not {_shorten(values)}")
+        raise ValueError(f"the body must be a JSON object, not {_shorten(values)}")  # noqa: TRY004 - a bad value, whatever its type
     asked = cast("Mapping[str, object]", values)
     tokens = "max_tokens" if asked.get("max_completion_tokens") is None else "max_completion_tokens"
     return Asked(

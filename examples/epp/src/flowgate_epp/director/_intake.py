@@ -17,7 +17,7 @@ _SECONDS: Final = re.compile(r"[0-9]*\.?[0-9]+|[0-9]+\.", re.ASCII)
 _SIZE: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-class InvalidRequest(Exception):
+class InvalidRequest(Exception):  # noqa: N818 - the client's mistake, not ours
     """Raised when a request has a value that its client must mend.
 
     Attributes:

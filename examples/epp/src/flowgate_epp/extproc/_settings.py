@@ -43,7 +43,7 @@ class ServerSettings:
             of an Envoy that has vanished come back.
     """
 
-    host: str = attrs.field(default="0.0.0.0", validator=instance_of(str))
+    host: str = attrs.field(default="0.0.0.0", validator=instance_of(str))  # noqa: S104 - Envoy is another machine
     port: int = attrs.field(default=9002, validator=[an_int, number_in(0, 65535)])
     tls: TlsSettings | None = None
     max_body_bytes: int = attrs.field(default=16 * _MEBIBYTE, validator=at_least(0))

@@ -93,11 +93,11 @@ class PodStore:
             self._snapshot = None
             self._announcer.announce((newer,))
 
-    def locate(self, metadata: Mapping[str, object]) -> tuple[Pod, ...]:
+    def locate(self, metadata: Mapping[str, object]) -> tuple[Pod, ...]:  # noqa: ARG002 - the contract's
         """Return all pods."""
         return self.pods
 
-    def selection_key(self, metadata: Mapping[str, object]) -> Hashable:
+    def selection_key(self, metadata: Mapping[str, object]) -> Hashable:  # noqa: ARG002 - the contract's
         """Return the one selection's name."""
         return _ONE_SELECTION
 

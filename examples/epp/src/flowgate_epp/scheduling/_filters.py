@@ -86,7 +86,7 @@ class FreshMetrics:
         """``"fresh-metrics"``."""
         return "fresh-metrics"
 
-    def filter(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[Pod]:
+    def filter(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[Pod]:  # noqa: ARG002 - the contract's
         """Return the pods with fresh metrics, or all."""
         oldest = (self.clock or _loop_time)() - self.max_age
         return [pod for pod in pods if pod.metrics is not None and pod.metrics.updated_at >= oldest] or pods

@@ -32,7 +32,7 @@ class LeastQueue:
         """``"least-queue"``."""
         return "least-queue"
 
-    def score(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[float]:
+    def score(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[float]:  # noqa: ARG002 - the contract's
         """Score by the requests that wait in the pod, as its metrics say."""
         return _spread([None if pod.metrics is None else pod.metrics.waiting for pod in pods])
 
@@ -46,7 +46,7 @@ class LeastKvCache:
         """``"least-kv-cache"``."""
         return "least-kv-cache"
 
-    def score(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[float]:
+    def score(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[float]:  # noqa: ARG002 - the contract's
         """Score by the free share of the cache, as the pod's metrics say."""
         return [_NEUTRAL if pod.metrics is None else 1.0 - pod.metrics.kv_cache_usage for pod in pods]
 
@@ -66,7 +66,7 @@ class LeastInFlight:
         """``"least-in-flight"``."""
         return "least-in-flight"
 
-    def score(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[float]:
+    def score(self, request: InferenceRequest, pods: Sequence[Pod]) -> Sequence[float]:  # noqa: ARG002 - the contract's
         """Score by the requests in flight."""
         count = self._counts.get
         return _spread([count(pod, 0) for pod in pods])
@@ -75,7 +75,7 @@ class LeastInFlight:
         """Return how many requests were picked for a pod and have not ended."""
         return self._counts.get(pod, 0)
 
-    def picked(self, request: InferenceRequest, pod: Pod) -> None:
+    def picked(self, request: InferenceRequest, pod: Pod) -> None:  # noqa: ARG002 - the contract's
         """Count a request in."""
         self._counts[pod] = self._counts.get(pod, 0) + 1
 

@@ -92,7 +92,7 @@ def _merged(samples: Iterable[Sample], translate: Translate) -> Iterator[Sample]
         before = merged.get(labels)
         if isinstance(value, Histogram):
             total = Histogram(value.bounds) if before is None else before
-            assert isinstance(total, Histogram)
+            assert isinstance(total, Histogram)  # noqa: S101 - it was made sure of before
             total.add(value)
             merged[labels] = total
         elif isinstance(before, Histogram):  # pragma: no cover - the same
@@ -139,7 +139,7 @@ def _family(name: str, metric: Metric, labels: tuple[str, ...], samples: Iterabl
     if metric.kind == "histogram":
         histogram = HistogramMetricFamily(name, _meaning(metric), labels=labels)
         for values, value in samples:
-            assert isinstance(value, Histogram)
+            assert isinstance(value, Histogram)  # noqa: S101 - it was made sure of before
             uppers = [*map(floatToGoString, value.bounds), "+Inf"]
             histogram.add_metric(values, list(zip(uppers, accumulate(value.counts), strict=True)), value.total)
         return histogram
@@ -147,6 +147,6 @@ def _family(name: str, metric: Metric, labels: tuple[str, ...], samples: Iterabl
         name, _meaning(metric), labels=labels
     )
     for values, value in samples:
-        assert not isinstance(value, Histogram)
+        assert not isinstance(value, Histogram)  # noqa: S101 - it was made sure of before
         simple.add_metric(values, value)
     return simple

@@ -80,7 +80,7 @@ class Logs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._before is not None
+        assert self._before is not None  # noqa: S101 - it was entered
         root = logging.getLogger()
         root.handlers[:], level = self._before
         root.setLevel(level)

@@ -12,7 +12,7 @@ from flowgate_epp.telemetry._settings import TracingSettings
 __all__ = ["Tracing", "TracingUnavailable", "start_tracing"]
 
 
-class TracingUnavailable(Exception):
+class TracingUnavailable(Exception):  # noqa: N818 - a state, not a fault of the caller's
     """Raised when tracing is enabled and OpenTelemetry is not installed."""
 
 
