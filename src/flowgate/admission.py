@@ -149,6 +149,10 @@ class LegacyAdmissionController:
     def settle_ticket(self, ticket: Ticket, cost: float) -> None:
         """Do nothing: where nobody waits, nobody shares by cost. `Ticket.settle` calls it."""
 
+    def is_open(self, ticket: Ticket, state: PodState) -> bool:  # noqa: ARG002 - the contract's
+        """Say yes: here every candidate may serve, however full."""
+        return True
+
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         """Move a ticket's charge; `Ticket.assign` calls it."""
         self._pods.move(ticket, pod, anyio.current_time())

@@ -27,6 +27,7 @@ from flowgate.contracts import (
 )
 from flowgate.errors import error_of
 from flowgate.items import Item
+from flowgate.pods import PodState
 from flowgate.processor import ShardProcessor
 from flowgate.stats import ControllerStats, PodStats
 from flowgate.ticket import Ticket
@@ -275,6 +276,11 @@ class FlowController:
         processor.release(ticket, result, self._time())
         if processor.ledger.events or processor.has_waiting:
             self._settle()
+
+    def is_open(self, ticket: Ticket, state: PodState) -> bool:
+        """Say whether a pod has room for a ticket's request now; `Ticket.open_candidates` asks."""
+        self._running()
+        return self._processor.is_open(ticket, state)
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         """Charge a ticket to another pod; `Ticket.assign` calls it."""

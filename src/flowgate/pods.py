@@ -211,17 +211,25 @@ class PodTable:
     def stats(self, pod: Pod) -> PodStats:
         """Look at a pod, known or not, and change nothing."""
         state = self._states.get(pod) or PodState(pod, _NO_SERIAL)
+        return PodStats(state.pod, state.in_flight, self.look(state))
+
+    def look(self, state: PodState) -> float:
+        """Return a pod's saturation now, and change nothing; a pod of which the detector says no sense is full."""
         try:
-            saturation = self._ask(state)
+            return self._ask(state)
         except Exception:  # a plug-in may raise anything; the next step will note it
-            saturation = _FULL
-        return PodStats(state.pod, state.in_flight, saturation)
+            return _FULL
 
     def _ask(self, state: PodState) -> float:
         value = self._detector.saturation(state.pod, _load(state.in_flight, len(state.recent)))
         if type(value) is not float or not value >= 0.0:
             _check_saturation(value)
         return value
+
+    def is_below(self, state: PodState, ceiling: float) -> bool:
+        """Return whether a pod is less full than a ceiling, and change nothing. What was read last is asked no more."""
+        saturation = state.saturation if state.read_epoch == self.watch.epoch else self.look(state)
+        return saturation < ceiling
 
     def charge(self, ticket: "Ticket", state: PodState | None, now: float) -> None:
         """Charge a new ticket to a pod, or to none."""

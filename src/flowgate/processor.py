@@ -235,6 +235,11 @@ class ShardProcessor:
         """Note that a ticket was collected unreleased; the next `advance` takes its slot back. Safe in any thread."""
         self._lost.append(ticket)
 
+    def is_open(self, ticket: Ticket, state: PodState) -> bool:
+        """Say whether a pod has room for a ticket's request now; nothing is changed."""
+        assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
+        return self.shard.pods.is_below(state, self.shard.ceilings.of(ticket.flow.band.priority))
+
     def stats(self) -> ControllerStats:
         """Take a snapshot of the counts. O(bands)."""
         shard, registry = self.shard, self.shard.registry
@@ -319,6 +324,9 @@ class _SelfOwned:
 
     def release_ticket(self, ticket: Ticket, result: ReleaseResult) -> None:
         self._processor.release(ticket, result, self._processor.time())
+
+    def is_open(self, ticket: Ticket, state: PodState) -> bool:
+        return self._processor.is_open(ticket, state)
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         self._processor.assign(ticket, pod, self._processor.time())

@@ -25,6 +25,10 @@ class TicketOwner(Protocol):
         """Take the charge back; called once for each ticket."""
         ...
 
+    def is_open(self, ticket: "Ticket", state: "PodState") -> bool:
+        """Return whether a pod has room for the ticket's request now."""
+        ...
+
     def assign_ticket(self, ticket: "Ticket", pod: Pod) -> None:
         """Move the charge to another pod."""
         ...
@@ -108,10 +112,20 @@ class Ticket:
         rest = (state.pod for state in self.spare if state is not first)
         return tuple(rest) if first is None else (first.pod, *rest)
 
+    def open_candidates(self) -> tuple[Pod, ...]:
+        """Return the candidates that have room for the request now: what a scheduler may choose among.
+
+        Of the requests that one pass lets go, those that resume first may take what was open to the others at the
+        dispatch. The charged pod is always among them, and first; on a released ticket it is as for any other pod.
+        """
+        owner, charged = self._owner, None if self.is_released else self.state
+        rest = (state.pod for state in self.spare if state is not charged and owner.is_open(self, state))
+        return tuple(rest) if charged is None else (charged.pod, *rest)
+
     def assign(self, pod: Pod) -> None:
         """Move the charge to another pod, when the caller's own scheduler prefers it.
 
-        A pod that is full or not a candidate is allowed, and counted as overcommitted.
+        A pod that is full or not a candidate is allowed, and counted as overcommitted; `open_candidates` are neither.
 
         Raises:
             TypeError: `pod` is not a `Pod`.

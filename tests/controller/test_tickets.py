@@ -11,8 +11,10 @@ import anyio.to_thread
 import pytest
 
 from flowgate import FlowControlConfig, FlowControlError, FlowController, Request
+from flowgate.admission import LegacyAdmissionController
 from flowgate.contracts import Released
 from flowgate.locators import StaticPodLocator
+from flowgate.policies import StaticUsageLimit
 from flowgate.saturation import ConcurrencyDetector
 from tests.support import POD_A, POD_B, POD_C, Callers, Recorder, assert_idle, lose_ticket, settle
 
@@ -255,3 +257,54 @@ async def test_a_ticket_shows_what_it_is() -> None:
         assert repr(ticket) == "<Ticket held, charged to 10.0.0.1:8000 after 0.000 s>"
         ticket.release()
         assert repr(ticket) == "<Ticket released, charged to 10.0.0.1:8000 after 0.000 s>"
+
+
+async def test_open_candidates_leave_out_what_others_of_the_same_pass_have_taken() -> None:
+    """Two go in one pass, each with both pods open; the first to resume takes the other's, and the second sees that."""
+    locator = StaticPodLocator()
+    async with FlowController(locator=locator, detector=ConcurrencyDetector(1)) as controller:
+        async with anyio.create_task_group() as tasks:
+            callers = Callers(tasks, controller)
+            first, second = await callers.start(Request("a")), await callers.start(Request("b"))
+            locator.set_pods([POD_A, POD_B, POD_C])
+            await settle()
+            one, two = first.ticket, second.ticket
+            assert one is not None
+            assert two is not None
+            assert (one.pod, two.pod) == (POD_A, POD_B)
+            assert set(two.candidates) == {POD_B, POD_C}
+            assert one.open_candidates() == (POD_A, POD_C)
+            one.assign(POD_C)
+            assert two.open_candidates() == (POD_B,)
+            assert one.open_candidates() == (POD_C, POD_A)
+            first.release()
+            await settle()
+            assert set(two.open_candidates()) == {POD_B, POD_C}
+            second.release()
+        assert two.open_candidates() == (POD_B, POD_C)
+        assert controller.stats().overcommitted == 0
+
+
+async def test_open_candidates_know_the_bands_ceiling() -> None:
+    """A pod that is too full for the band is not open to it, although it has room for others."""
+    locator = StaticPodLocator([POD_A, POD_B])
+    controller = FlowController(locator=locator, detector=ConcurrencyDetector(2), usage_limit=StaticUsageLimit(0.5))
+    async with controller:
+        ticket = await controller.enqueue_and_wait(Request("a"))
+        other = await controller.enqueue_and_wait(Request("a"))
+        assert (ticket.pod, other.pod) == (POD_A, POD_B)
+        assert ticket.open_candidates() == (POD_A,)
+        other.release()
+        assert ticket.open_candidates() == (POD_A, POD_B)
+        ticket.release()
+
+
+async def test_a_ticket_without_a_pod_has_no_open_candidates() -> None:
+    """The legacy controller's, where nothing was found; and with pods all are open to it, however full."""
+    locator = StaticPodLocator()
+    legacy = LegacyAdmissionController(locator, ConcurrencyDetector(1))
+    with await legacy.admit(Request("a")) as ticket:
+        assert ticket.open_candidates() == ()
+    locator.set_pods([POD_A, POD_B])
+    with await legacy.admit(Request("a")), await legacy.admit(Request("a")), await legacy.admit(Request("a")) as ticket:
+        assert set(ticket.open_candidates()) == {POD_A, POD_B}

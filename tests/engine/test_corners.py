@@ -514,3 +514,15 @@ def test_records_of_pods_refuse_what_is_no_number_and_take_brackets_off() -> Non
     assert Pod("a", "[fd00::1]", 80) == Pod("a", "fd00::1", 80)
     with pytest.raises(TypeError, match="updated_at must be a number, not 'now'"):
         PodMetrics(0, 0, 0.0, updated_at="now")  # type: ignore[arg-type]
+
+
+def test_a_ticket_of_the_bare_core_knows_which_candidates_are_open() -> None:
+    """Without a shell around it, too; nothing is marked or read for that."""
+    core = processor(StaticPodLocator([POD, Pod("other", "10.0.0.9", 80)]))
+    one, two = core.submit(Request("a"), 0.0), core.submit(Request("b"), 0.0)
+    assert isinstance(one, Ticket)
+    assert isinstance(two, Ticket)
+    assert one.open_candidates() == (one.pod,)
+    two.release()
+    assert one.open_candidates() == (one.pod, two.pod)
+    one.release()

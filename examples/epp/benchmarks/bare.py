@@ -15,6 +15,7 @@ import grpc
 from envoy.config.core.v3 import base_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as pb_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 __all__ = ["BareServer", "serve"]
 
@@ -52,6 +53,9 @@ async def serve(port: int, endpoint: str) -> None:
         loop.add_signal_handler(number, stop.set)
     server = grpc.aio.server()
     pb_grpc.add_ExternalProcessorServicer_to_server(BareServer(endpoint), server)
+    healthy = health.aio.HealthServicer()  # or Envoy sends nothing here
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await stop.wait()

@@ -92,6 +92,8 @@ async def enter(stage: Stage) -> list[Contestant]:
         epp = await stage.start_epp(_config(admission, pod.listen_port), f"epp-{admission}", port=settings.epp_port)
         envoy = await stage.start_envoy(settings, f"envoy-{admission}")
         contestants.append(Contestant(name, settings.listen_port, envoy.process, epp.process))
+    for each in contestants:
+        await each.envoy.ready(partial(stage.answers, f"http://127.0.0.1:{each.port}"))
     return contestants
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -91,12 +92,15 @@ class Gateway:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, stage: Stage, config: Mapping[str, Any], **envoy: Any) -> AsyncIterator[Self]:
+    async def open(
+        cls, stage: Stage, config: Mapping[str, Any], *, finds_epp: bool = True, **envoy: Any
+    ) -> AsyncIterator[Self]:
         """Start an Envoy and an Endpoint Picker, and leave no request behind at the end.
 
         Args:
             stage: Where; it ends them.
             config: The Endpoint Picker's file.
+            finds_epp: Whether to wait until Envoy has found the Endpoint Picker.
             envoy: Settings of Envoy that differ from the defaults.
         """
         settings = EnvoySettings(listen_port=stage.port(), admin_port=stage.port(), epp_port=stage.port(), **envoy)
@@ -105,7 +109,8 @@ class Gateway:
         )
         gateway = cls(stage, config, settings, running, epp)
         try:
-            await gateway.finds_epp()
+            if finds_epp:
+                await gateway.finds_epp()
             yield gateway
         finally:
             for call in gateway._calls:
@@ -205,11 +210,14 @@ class Gateway:
         """Wait until Envoy has found the Endpoint Picker in good health: until then it answers 503."""
 
         async def look() -> bool:
-            url = f"{self.envoy.admin_url}/stats?filter=^cluster.epp.membership_healthy$"
-            async with self.stage.http.get(url) as response:
-                return (await response.text()).strip() == "cluster.epp.membership_healthy: 1"
+            return await self.envoy_counts("cluster.epp.membership_healthy") == 1
 
         await wait_until(look, seconds, "Envoy has found the Endpoint Picker")
+
+    async def envoy_counts(self, name: str) -> int:
+        """Read one of Envoy's own statistics; 0 where there is none."""
+        async with self.stage.http.get(f"{self.envoy.admin_url}/stats?filter=^{re.escape(name)}$") as response:
+            return int((await response.text()).strip().rpartition(": ")[2] or 0)
 
     # -- misfortune
 

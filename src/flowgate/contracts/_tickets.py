@@ -37,6 +37,10 @@ class AdmissionTicket(Protocol):
         """Seconds from arrival to dispatch."""
         ...
 
+    def open_candidates(self) -> Sequence[Pod]:
+        """Return the candidates that still have room for the request, the charged one first."""
+        ...
+
     def assign(self, pod: Pod) -> None:
         """Move the charge to another pod, which the caller's own scheduler prefers."""
         ...

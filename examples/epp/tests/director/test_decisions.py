@@ -608,3 +608,19 @@ def test_an_error_of_an_admission_controller_is_told_with_its_retry_after() -> N
         assert refusal == Refusal(429, "displaced", "pushed out", headers)
 
     asyncio.run(main())
+
+
+@in_virtual_time
+async def test_requests_of_one_pass_do_not_choose_the_slots_of_each_other(new_rig: Any) -> None:
+    """Three go in one pass, to a pod each, and all have all pods as candidates: whoever resumes first has its choice of
+    what is open still, and no more. A pod never gets more requests than it has slots."""
+    for _ in range(20):
+        async with new_rig(0, slots=1) as rig:
+            deciding = [asyncio.create_task(rig.reserve()) for _ in range(3)]
+            await until_blocked()
+            rig.pods.scale(3)
+            reservations = await asyncio.gather(*deciding)
+            assert len({reservation.endpoint for reservation in reservations}) == 3
+            assert rig.controller.stats().overcommitted == 0
+            for reservation in reservations:
+                reservation.close(is_complete=True)

@@ -4,9 +4,12 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+
+from examples.stage import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -114,19 +117,37 @@ async def until_busy(gateway) -> None:
     await gateway.until(lambda state: any(decision["status"] == 200 for decision in state["decisions"]), "one went")
 
 
-@pytest.mark.parametrize("vouched", [True, False])
-async def test_tls_between_envoy_and_the_epp(open_gateway, slots, tmp_path: Path, vouched: bool) -> None:
-    """With a certificate that Envoy can verify requests are served; with another nothing passes."""
+def write_certificates(folder: Path, *, is_trusted: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the Endpoint Picker and Envoy are told."""
     authority, other = trustme.CA(), trustme.CA()
     certificate = authority.issue_cert("epp.test")
-    certificate.cert_chain_pems[0].write_to_path(tmp_path / "epp.pem")
-    certificate.private_key_pem.write_to_path(tmp_path / "epp.key")
-    (authority if vouched else other).cert_pem.write_to_path(tmp_path / "ca.pem")
-    tls = {"certificate": str(tmp_path / "epp.pem"), "key": str(tmp_path / "epp.key")}
-    config = {**slots(8), "server": {"tls": tls}}
-    trust = {"epp_tls_ca": str(tmp_path / "ca.pem"), "epp_server_name": "epp.test"}
-    async with open_gateway(config, **trust) as gateway:
+    certificate.cert_chain_pems[0].write_to_path(folder / "epp.pem")
+    certificate.private_key_pem.write_to_path(folder / "epp.key")
+    (authority if is_trusted else other).cert_pem.write_to_path(folder / "ca.pem")
+    tls = {"certificate": str(folder / "epp.pem"), "key": str(folder / "epp.key")}
+    return {"server": {"tls": tls}}, {"epp_tls_ca": str(folder / "ca.pem"), "epp_server_name": "epp.test"}
+
+
+async def test_tls_protects_the_way_from_envoy_to_the_epp(open_gateway, slots, tmp_path: Path) -> None:
+    """With a certificate that Envoy can verify all is as without: Envoy finds the program, and requests are held."""
+    served, trusts = write_certificates(tmp_path, is_trusted=True)
+    async with open_gateway({**slots(8), **served}, **trusts) as gateway:
+        held = gateway.call()
+        await gateway.holds(1)
         await gateway.announce(await gateway.start_pod())
+        assert (await held.answer()).status == 200
+
+
+async def test_without_a_certificate_that_envoy_can_verify_nothing_passes(open_gateway, slots, tmp_path: Path) -> None:
+    """Somebody else's authority has signed it: Envoy does not take that for the Endpoint Picker."""
+    served, trusts = write_certificates(tmp_path, is_trusted=False)
+    async with open_gateway({**slots(8), **served}, finds_epp=False, **trusts) as gateway:
+        await gateway.announce(await gateway.start_pod())
+
+        async def has_refused() -> bool:
+            return await gateway.envoy_counts("cluster.epp.ssl.fail_verify_error") > 0
+
+        await wait_until(has_refused, 10, "Envoy has refused the certificate")
         call = gateway.call()
-        assert (await call.answer()).status == (200 if vouched else 503)
+        assert (await call.answer()).status == 503
         assert call.seconds < 5.0

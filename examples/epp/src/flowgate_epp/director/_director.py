@@ -104,7 +104,8 @@ class Director:
     ) -> PodReservation | Refusal:
         if told is not None:
             told.admitted()
-        candidates = self._still_there(ticket.candidates, request.get_metadata())
+        # Of the requests that one pass lets go, those that resumed first may have taken what was open to this one.
+        candidates = self._still_there(ticket.open_candidates(), request.get_metadata())
         if not candidates:
             return self._refuse_unplaced(told, request, ticket, "the pods that it might have gone to are gone")
         try:

@@ -106,6 +106,11 @@ transport_socket:
     # Without it any certificate of the authority would do, whoever it was made for.
     auto_sni_san_validation: true
     common_tls_context:
+      # A gRPC server hangs up on who does not ask for HTTP/2; Envoy asks on its own for health checks only.
+      alpn_protocols: [h2]
+      # A gRPC server hangs up on who does not say that it speaks HTTP/2. For requests Envoy says so by
+      # itself, for health checks it does not.
+      alpn_protocols: [h2]
       validation_context: {{trusted_ca: {{filename: {quoted(settings.epp_tls_ca)}}}}}
 """
 
