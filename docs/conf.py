@@ -34,6 +34,7 @@ nitpick_ignore_regex = [
     ("py:class", r"(flowgate\.testing\._\w+\.)?(Arguments|Kind|Result)"),  # type variables
     ("py:class", r"flowgate\.configfile\._records\._Record"),  # another
     ("py:class", r"flowgate\.testing\._\w+\.(Check|SettableClock)"),  # the suites' own business
+    ("py:class", r"flowgate\.pods\.PodState"),  # the engine's own
     ("py:class", r"flowgate\.saturation\._limits\.(Bounds|PodLimit)"),  # the adaptive detector's
 ]
 
