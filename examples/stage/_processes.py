@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -57,11 +57,25 @@ class Spawned:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, command: Sequence[str], log: Path) -> Self:
-        """Start a process; it does not hear the signals of our terminal."""
+    async def start(
+        cls, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> Self:
+        """Start a process; it does not hear the signals of our terminal.
+
+        Args:
+            name: What it is called.
+            command: The program and its arguments.
+            log: Where what it says is appended.
+            environment: Variables beside our own.
+        """
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *command, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **(environment or {})},
             )
         return cls(name, process, log)
 

@@ -26,14 +26,16 @@ class Stage:
 
     Args:
         folder: For configurations, logs and the file of pods.
+        environment: Variables that processes see beside our own.
 
     Attributes:
         pods_file: The file that says which pods there are; an Endpoint Picker started here follows it.
         http: A client, for whoever wants one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._environment = environment
         self._spawned: list[Spawned] = []
         self._ports: set[int] = set()
         self._http: aiohttp.ClientSession | None = None
@@ -87,7 +89,7 @@ class Stage:
 
     async def spawn(self, name: str, *command: str) -> Spawned:
         """Start any process; its log is ``<name>.log``."""
-        process = await Spawned.start(name, command, self._folder / f"{name}.log")
+        process = await Spawned.start(name, command, self._folder / f"{name}.log", self._environment)
         self._spawned.append(process)
         return process
 

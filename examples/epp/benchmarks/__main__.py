@@ -64,9 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m examples.epp.benchmarks", description="Measure what flow control costs behind a real Envoy."
     )
     parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
+    parser.add_argument("--rounds", type=int, metavar="N", help="other than the usual number, of each contestant")
+    parser.add_argument("--requests", type=int, metavar="N", help="in a round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     options = parser.parse_args(arguments)
     sizes = QUICK if options.quick else FULL
+    sizes = attrs.evolve(sizes, rounds=options.rounds or sizes.rounds, requests=options.requests or sizes.requests)
     rounds = asyncio.run(measure(sizes))
     print(machine())
     print(

@@ -22,7 +22,7 @@ __all__ = ["BareServer", "serve"]
 _DESTINATION = "x-gateway-destination-endpoint"
 
 
-class BareServer(pb_grpc.ExternalProcessorServicer):
+class BareServer(pb_grpc.ExternalProcessorServicer):  # type: ignore[misc]  # the stubs have no types
     """Sends every request to one pod.
 
     Args:

@@ -116,4 +116,4 @@ def _seconds(process: psutil.Process | None) -> float:
     if process is None:
         return 0.0
     times = process.cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)

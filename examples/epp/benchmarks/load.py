@@ -1,6 +1,7 @@
 """Clients: keep-alive connections, each with one request at a time."""
 
 import asyncio
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -111,7 +112,7 @@ async def run_load(port: int, requests: int, connections: int) -> Taken:
     loop, round_ = asyncio.get_running_loop(), _Round(requests)
     clients = []
     for number in range(connections):
-        _, client = await loop.create_connection(lambda number=number: _Client(number, round_), "127.0.0.1", port)
+        _, client = await loop.create_connection(partial(_Client, number, round_), "127.0.0.1", port)
         clients.append(client)
     began = loop.time()
     for client in clients:

@@ -193,8 +193,13 @@ class Gateway:
         try:
             await wait_until(look, seconds, what)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}; the page shows {json.dumps(state)[:2_000]}") from None
+            raise TimeoutError(f"{error}; {self._outcomes()}; the page shows {json.dumps(state)[:2_000]}") from None
         return state
+
+    def _outcomes(self) -> str:
+        over = [call for call in self._calls if call.done() and not call.cancelled()]
+        ends = [call.exception() or call.result() for call in over]
+        return f"{len(self._calls)} calls were made, the last of those that are over: {ends[-3:]}"
 
     async def holds(self, requests: int, seconds: float = _PATIENCE) -> dict[str, Any]:
         """Wait until so many requests wait."""

@@ -148,7 +148,8 @@ class Http2Connection(asyncio.Protocol):
         """
         parts = urlsplit(url)
         loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(lambda: cls(parts.netloc), parts.hostname, parts.port)
+        host, port = parts.hostname or "127.0.0.1", parts.port or 80
+        _, connection = await loop.create_connection(lambda: cls(parts.netloc), host, port)
         await connection._settled.wait()
         return connection
 
@@ -218,15 +219,18 @@ class Http2Connection(asyncio.Protocol):
         self._break(f"the connection was lost: {error}")
 
     def _heard(self, event: Event) -> None:
-        stream = getattr(event, "stream_id", None)
+        stream: int = getattr(event, "stream_id", None) or 0  # 0: the connection itself
         if isinstance(event, WindowUpdated):
-            for request in self._requests.values() if not stream else filter(None, [self._requests.get(stream)]):
-                request.send(self._http)
-        elif stream is not None and (request := self._requests.get(stream)) is not None:
-            request.heard(event)
+            for number, request in self._requests.items():
+                if stream in {0, number}:
+                    request.send(self._http)
+            return
+        found = self._requests.get(stream)
+        if found is not None:
+            found.heard(event)
             if isinstance(event, DataReceived) and event.flow_controlled_length:
                 self._http.acknowledge_received_data(event.flow_controlled_length, stream)
-            if request.is_over:
+            if found.is_over:
                 del self._requests[stream]
 
     def _break(self, why: str) -> None:

@@ -2,14 +2,18 @@
 
 import argparse
 import asyncio
+import gc
 import resource
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+import attrs
+
 from flowgate.configfile import ConfigError, explain, explain_error
+from flowgate.locators import StaticPodLocator, SubsetPodLocator
 from flowgate_epp.config import EppSettings, load
-from flowgate_epp.program import run
+from flowgate_epp.program import check_startable, run
 from flowgate_epp.report import describe
 from flowgate_epp.telemetry import TracingUnavailable
 
@@ -33,10 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load(given.config)
     except ConfigError as error:
         return _complain(explain_error(error))
+    try:
+        check_startable(settings)
+    except (ValueError, TracingUnavailable) as error:
+        return _complain(f"{given.config}: {error}")
     if given.check:
         print(f"{given.config} is fine. This is what it means.\n\n{_explained(settings)}")
         return 0
     _allow_many_connections()
+    # What is there now stays: the collector need not look through it again and again while requests come and go.
+    gc.freeze()
     try:
         asyncio.run(run(settings))
     except (OSError, ValueError, TracingUnavailable) as error:
@@ -45,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explained(settings: EppSettings) -> str:
-    flow_control = explain(settings.flow_control)
+    locator = SubsetPodLocator(StaticPodLocator(), empty_hint=settings.director.empty_subset)
+    in_force = attrs.evolve(settings.flow_control, detector=settings.detector, locator=locator)
+    flow_control = explain(in_force).replace(repr(locator), "subsets of the pods above")
     return f"{describe(settings)}\n\nFlow control\n============\n\n{flow_control}"
 
 

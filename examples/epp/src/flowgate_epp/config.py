@@ -71,6 +71,8 @@ class EppSettings:
         return self.flow_control.detector or UtilizationDetector()
 
     def __attrs_post_init__(self) -> None:
+        if self.admin.port == self.server.port != 0:
+            raise ValueError(f"admin must have another port than server, not {self.admin.port}, too")
         if self.scraper is None and self.flow_control.detector is None:
             raise ValueError('flow_control must name a detector where scraper is "none", such as "concurrency"')
 

@@ -18,13 +18,13 @@ from flowgate_epp.admin import AdminServer, Board
 from flowgate_epp.config import EppSettings
 from flowgate_epp.contracts import DecisionListener
 from flowgate_epp.director import Director, DirectorSettings, GatewayRequest
-from flowgate_epp.extproc import ExtProcServer
+from flowgate_epp.extproc import Certificates, ExtProcServer
 from flowgate_epp.pods import PodStore
 from flowgate_epp.scheduling import Scheduler
 from flowgate_epp.scraping import Scraper
 from flowgate_epp.telemetry import Exposition, FlowMetrics, Logs, PodReading, Readings, start_tracing
 
-__all__ = ["EndpointPicker", "run"]
+__all__ = ["EndpointPicker", "check_startable", "run"]
 
 _logger = logging.getLogger("flowgate_epp")
 
@@ -55,20 +55,27 @@ class EndpointPicker:
         self._scraper = None if settings.scraper is None else Scraper(settings.scraper, self.store)
         self.controller, admission = self._make_admission()
         self._metrics.connect(
-            Readings(stats=self.controller.stats, pods=self._read_pods, scrape_failures=self._scrape_failures)
+            Readings(
+                stats=self.controller.stats,
+                pods=self._read_pods,
+                scrape_failures=self._scrape_failures,
+                plugin_failures=self._plugin_failures,
+            )
         )
-        director = Director(
+        self._scheduler = Scheduler(settings.scheduler)
+        self._director = Director(
             admission,
             self._locator,
-            Scheduler(settings.scheduler),
+            self._scheduler,
             _without_longer_waits(settings),
             settings.objectives,
             [self._metrics.decided, self._board.decided, *listeners],
         )
-        self.server: ExtProcServer = ExtProcServer(director, settings.server)
+        self.server: ExtProcServer = ExtProcServer(self._director, settings.server)
         exposition = Exposition(self._metrics, settings.telemetry.metrics)
         self.admin: AdminServer = AdminServer(self._board, exposition.render, self.not_ready, settings.admin)
         self._is_listening = False
+        self._is_serving = False
         self._is_draining = False
 
     def not_ready(self) -> Sequence[str]:
@@ -78,6 +85,8 @@ class EndpointPicker:
             reasons.append("the server for Envoy does not listen yet")
         if not self.store.is_synced:
             reasons.append("the pods are not known yet")
+        elif not self._is_serving:
+            reasons.append("Envoy is not told yet that we serve")
         if self._is_draining:
             reasons.append("shutting down")
         return reasons
@@ -113,6 +122,7 @@ class EndpointPicker:
     async def _tell_when_ready(self) -> None:
         await self.store.synced()
         await self.server.set_serving(is_serving=True)
+        self._is_serving = True
         _logger.info("ready, with %d pods", len(self.store.pods))
 
     async def _drain(self, stop: asyncio.Event) -> None:
@@ -152,10 +162,27 @@ class EndpointPicker:
         told = self.controller.pod_stats(self.store.pods)
         return [PodReading(each.pod, each.in_flight, each.saturation) for each in told]
 
+    def _plugin_failures(self) -> Mapping[tuple[str, str], int]:
+        return self._scheduler.faults.counts + self._director.faults.counts
+
     def _scrape_failures(self) -> Mapping[Pod, int]:
         if self._scraper is None:
             return {}
         return {pod: status.failures for pod, status in self._scraper.status().items()}
+
+
+def check_startable(settings: EppSettings) -> None:
+    """Try what a file alone does not show: certificates that can be read, and extras that are installed.
+
+    Raises:
+        ValueError: A certificate cannot be used.
+        TracingUnavailable: Tracing is enabled, and OpenTelemetry is not installed.
+    """
+    if settings.server.tls is not None:
+        Certificates(settings.server.tls)
+    tracing = start_tracing(settings.telemetry.tracing)
+    if tracing is not None:
+        tracing.close()
 
 
 async def run(settings: EppSettings) -> None:

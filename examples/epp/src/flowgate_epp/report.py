@@ -52,12 +52,12 @@ def _text(value: object) -> str:
         return ", ".join(f"{key}: {_text(each)}" for key, each in value.items())
     if isinstance(value, tuple | list):
         return ", ".join(map(_text, value))
-    return _record(value) if attrs.has(type(value)) else str(value)
+    return str(value) if isinstance(value, str | int | float) else _record(value)
 
 
 def _record(record: Any) -> str:
     """Return a plug-in's name, with what it was told; its state is of no interest here."""
-    fields = {field.name: getattr(record, field.name) for field in attrs.fields(type(record))}
+    fields = attrs.asdict(record, recurse=False) if attrs.has(type(record)) else {}
     told = {name: value for name, value in fields.items() if not name.startswith("_") and isinstance(value, _TOLD)}
     values = [f"{name} {_text(value)}" for name, value in told.items()]
     name = getattr(record, "name", type(record).__name__)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import aiohttp
 import attrs
@@ -204,3 +204,32 @@ async def test_what_is_wrong_in_settings_is_told(wrong: dict[str, object], messa
     with pytest.raises(ConfigError) as error:
         load_record(AdminSettings, wrong)
     assert message in str(error.value)
+
+
+async def test_who_does_not_read_loses_its_connection(scene: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not its place alone: what it was sent would be kept for ever."""
+    monkeypatch.setattr("flowgate_epp.admin._server._SECONDS_TO_WRITE", 0.1)
+    async with scene(attrs.evolve(LOCAL, interval=0.001)) as here:
+        for number in range(60):
+            here.decide(number, flow_id="x" * 128, model="y" * 128)
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.server.port, limit=1)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: here\r\n\r\n")
+        await until(lambda: here.server.feed.watchers == 1)
+        await until(lambda: here.server.feed.watchers == 0)
+        async with asyncio.timeout(20):
+            received = b""
+            with suppress(ConnectionError):
+                received = await reader.read()
+        assert not received.endswith(b"0\r\n\r\n"), "all that was left was sent after all"
+        writer.close()
+
+
+async def test_who_cannot_be_shown_the_first_picture_sets_nothing_going(scene: Scenes) -> None:
+    async with scene() as here:
+        here.reasons.append(object())  # JSON has no word for it
+        for _ in range(3):
+            assert (await here.get("/events")).status == 500
+        assert (here.server.feed.watchers, here.server.feed.is_ticking) == (0, False)
+        here.reasons.clear()
+        async with here.client.get(here.url + "/events") as events:
+            await next_picture(events)

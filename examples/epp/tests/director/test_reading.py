@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -245,3 +246,11 @@ def test_an_empty_subset_waits_or_goes_as_the_settings_say(new_rig: Any) -> None
 
     assert asyncio.run(main("all"))
     assert not asyncio.run(main("none"))
+
+
+def test_a_wait_of_many_digits_is_read_in_no_time(refuse_one) -> None:
+    """Whatever a header may hold: who reads it holds up everybody else."""
+    began = time.process_time()
+    refuse_one({"x-request-ttl-seconds": "1" * 60_000 + "x"})
+    refuse_one({"x-request-ttl-seconds": "1" * 30_000 + "." + "1" * 30_000 + "x"})
+    assert time.process_time() - began < 1.0

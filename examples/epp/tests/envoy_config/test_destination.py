@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from google.protobuf import json_format
 
 from fake_vllm import FakeVllm, FakeVllmSettings
 from flowgate_epp.envoy_config import EnvoySettings, envoy_config
@@ -57,12 +58,15 @@ async def test_the_picker_hears_who_has_served_and_the_client_does_not(envoy, se
         assert SERVED not in response.headers
 
 
-async def test_what_envoy_obeys_from_inside_is_not_obeyed_from_clients(envoy):
+async def test_what_envoy_obeys_from_inside_is_not_obeyed_from_clients(envoy, sent_headers):
+    tricks = {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-max-retries": "9", "x-envoy-retry-on": "5xx"}
     async with envoy(pod={"ttft": 0.2}) as world:
-        tricks = {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-max-retries": "9", "x-envoy-retry-on": "5xx"}
-        response = await world.ask(tricks)
+        response = await world.ask(tricks | {"x-forwarded-for": "10.0.0.1"})
         assert response.status_code == 200
         assert [name for name in response.headers if name.startswith("x-envoy")] == []
+        headers = sent_headers(world.picker.messages[0])
+        assert not tricks.keys() & headers.keys()
+        assert headers["x-forwarded-for"].startswith("10.0.0.1,")  # and then the peer's own
 
 
 @pytest.mark.parametrize("pod", ["127.0.0.1:1,127.0.0.1:2", "pod-0:80", "nonsense", "127.0.0.1:99999"])
@@ -110,8 +114,8 @@ async def test_a_trusted_header_becomes_the_subset_hint(envoy, sent_headers, sen
     async with envoy(subset_header="x-subset") as world:
         assert (await world.ask(sent)).status_code == 200
         first = world.picker.messages[0]
-        hint = first.metadata_context.filter_metadata.get("envoy.lb.subset_hint")
-        assert (hint and list(hint[SUBSET])) == subset
+        hints = json_format.MessageToDict(first.metadata_context).get("filterMetadata", {})
+        assert hints.get("envoy.lb.subset_hint", {}).get(SUBSET) == subset
         assert "x-subset" not in sent_headers(first)
 
 

@@ -108,7 +108,9 @@ async def test_a_client_that_hangs_up_while_tokens_come_ends_the_stream_and_the_
     async with envoy(pod={"tpot": 0.05}) as world:
         asked = {"prompt": "hello", "max_tokens": 10_000, "stream": True}
         async with world.client.stream("POST", "/v1/completions", json=asked) as response:
-            await anext(response.aiter_lines())
+            read = response.aiter_lines()
+            for _ in range(20):  # ten tokens, half a second
+                await anext(read)
             assert world.picker.ended == 0
         await eventually(lambda: world.picker.ended == 1)
         await eventually(lambda: world.pod.counts()["running"] == 0)

@@ -94,6 +94,7 @@ def test_tls_checks_the_name(server_name, sni):
     text = envoy_config(EnvoySettings(epp_host="epp", epp_tls_ca="/ca", epp_server_name=server_name))
     context = clusters(text)["epp"]["transport_socket"]["typed_config"]
     assert (context["sni"], context["auto_sni_san_validation"]) == (sni, True)
+    assert context["common_tls_context"]["alpn_protocols"] == ["h2"]
 
 
 def test_every_comment_fits_on_a_line():

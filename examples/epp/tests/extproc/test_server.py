@@ -322,6 +322,8 @@ def test_settings_are_checked():
         ServerSettings(max_body_bytes=-1)
     with pytest.raises(ValueError, match="drain_timeout must be finite"):
         ServerSettings(drain_timeout=float("inf"))
+    with pytest.raises(ValueError, match=r"keepalive must lie in 0\.\.86400, not 1e\+300"):
+        ServerSettings(keepalive=1e300)
     with pytest.raises(TypeError, match="metadata_namespaces must be a str"):
         ServerSettings(metadata_namespaces=[1])
     assert ServerSettings(metadata_namespaces=["envoy.lb"]).metadata_namespaces == ("envoy.lb",)

@@ -20,11 +20,13 @@ class DnsServer(asyncio.DatagramProtocol):
     """Answers for one name.
 
     `say` sets what: the addresses, an rcode, or None for silence. `A` and `AAAA` records are told apart by the colon.
+    Asked for the kind `denied`, it says NXDOMAIN.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self._answer = ()
+        self.denied = None
         self._event = asyncio.Event()
 
     def connection_made(self, transport):
@@ -46,7 +48,7 @@ class DnsServer(asyncio.DatagramProtocol):
         response = dns.message.make_response(query)
         if isinstance(answer, str):
             response.set_rcode(dns.rcode.from_text(answer))
-        elif question.name.to_text() != NAME:
+        elif question.name.to_text() != NAME or kind == self.denied:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif records := [address for address in answer if (":" in address) == (kind == "AAAA")]:
             response.answer.append(dns.rrset.from_text(NAME, 5, "IN", kind, *records))
@@ -249,3 +251,28 @@ def test_it_is_chosen_by_host_and_port():
     """All else has a default."""
     assert load_record(DnsPods, {"host": "model.test", "port": 8000}) == DnsPods("model.test", 8000)
     assert DnsPods("model.test", 8000, servers=("10.0.0.1", "[fd00::1]:5353", "fd00::1")).interval == 5.0
+
+
+@pytest.mark.parametrize("records", ["either", "both"])
+def test_a_server_that_denies_the_name_for_want_of_aaaa_takes_no_pod_away(records, follow):
+    """As some load balancers do: the A records were there."""
+
+    async def scenario():
+        async with serving(["10.0.0.1"]) as server:
+            server.denied = "AAAA"
+            async with follow(source(server, records=records)) as followed:
+                await followed.until(["10.0.0.1"])
+                await server.until_asked(6)
+                assert followed.told[-1] == ["10.0.0.1"]
+
+    asyncio.run(scenario())
+
+
+def test_a_resolv_conf_that_names_no_address_is_an_outage(tmp_path):
+    async def scenario():
+        (tmp_path / "resolv.conf").write_text("nameserver not-an-address\n")
+        lookup = Lookup("model.test", "A", (), timeout=0.1, resolv_conf=str(tmp_path / "resolv.conf"))
+        with pytest.raises(LookupFailedError, match="not-an-address"):
+            await lookup.addresses()
+
+    asyncio.run(scenario())

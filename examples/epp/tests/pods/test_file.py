@@ -294,3 +294,21 @@ def test_mistakes_of_its_configuration_name_value_and_rule(settings, message):
 def test_it_is_chosen_by_path():
     """All else has a default."""
     assert load_record(FilePods, {"path": "pods.yaml"}) == FilePods(str(Path("pods.yaml")), poll_interval=5.0)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".toml", ".yaml"])
+def test_a_file_that_is_nested_too_deeply_leaves_the_pool(suffix, tmp_path, follow, logged):
+    """It is one wrong file more, and no end of the program."""
+
+    async def scenario():
+        path = tmp_path / f"pods{suffix}"
+        deep = "[" * 10_000
+        path.write_text({".json": deep, ".toml": f"pods={deep}", ".yaml": f"pods: {deep}"}[suffix])
+        async with follow(never_polled(path)) as followed:
+            assert "nested too deeply" in await logged(str(path))
+            text = {".toml": '[[pods]]\nname="a"\naddress="10.0.0.1"\nport=80\n'}.get(suffix, json.dumps(listing("a")))
+            path.with_suffix(".new").write_text(text)
+            os.replace(path.with_suffix(".new"), path)
+            await followed.until(["a"])
+
+    asyncio.run(scenario())

@@ -54,6 +54,11 @@ def test_it_is_read_from_a_configuration():
             "pods[0].address",
             "must be an IP address, for Envoy resolves no names, not 'model-a'",
         ),
+        (
+            {"address": "fe80::1%eth0"},
+            "pods[0].address",
+            "must be an IP address, for Envoy resolves no names, not 'fe80::1%eth0'",
+        ),
         ({"address": "http://x"}, "pods[0].address", "must be an IP address or a host name, without scheme and port"),
         ({"port": 0}, "pods[0].port", "must lie in 1..65535, not 0"),
         ({"port": "http"}, "pods[0].port", 'expected an integer, not "http"'),

@@ -1,6 +1,7 @@
 """The program's file: what it may hold, and what is said of mistakes."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from flowgate.configfile import ConfigError, Settings
 from flowgate.saturation import ConcurrencyDetector, UtilizationDetector
+from flowgate_epp.__main__ import main
 from flowgate_epp.config import EppSettings, load
 from flowgate_epp.pods import DnsPods, FilePods, StaticPods
 from flowgate_epp.report import describe
-from flowgate_epp.scheduling import LeastQueue, WeightedRandom
+from flowgate_epp.scheduling import LeastQueue, SchedulerSettings, WeightedRandom, WeightedScorer
 
 POD = {"name": "a", "address": "10.0.0.1", "port": 8000}
 LEAST: dict[str, Any] = {"pods": {"name": "static-pods", "pods": [POD]}}
@@ -161,3 +163,39 @@ def assert_told(value: object, table: object, path: str) -> None:
     for field in attrs.fields(type(value)):  # type: ignore[arg-type]
         assert field.name in table, f"{path}.{field.name} is not told"
         assert_told(getattr(value, field.name), table[field.name], f"{path}.{field.name}")
+
+
+class Plain:
+    """A scorer that is no attrs class."""
+
+    name = "plain"
+
+    def score(self, request: object, pods: Sequence[object]) -> Sequence[float]:
+        return [0.5 for _ in pods]
+
+
+def test_plug_ins_need_not_be_attrs_classes_to_be_described() -> None:
+    """Whatever keeps the contract can be told by its name."""
+    settings = attrs.evolve(load(LEAST), scheduler=SchedulerSettings(scorers=(WeightedScorer(Plain(), 2.0),)))
+    assert "2 x plain" in describe(settings)
+
+
+def test_two_servers_cannot_share_a_port() -> None:
+    """Told before anything is started; 0 is any free port, for both."""
+    same = {"server": {"port": 9001}, "admin": {"port": 9001}}
+    assert problems_of({**LEAST, **same}) == {"admin": "must have another port than server, not 9001, too"}
+    load({**LEAST, "server": {"port": 0}, "admin": {"port": 0}})
+
+
+def test_a_check_tries_what_the_file_alone_does_not_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certificate that is not there would keep the program from starting: the check says so."""
+    path = tmp_path / "epp.toml"
+    head = '[pods]\nname = "static-pods"\npods = [{name = "a", address = "10.0.0.1", port = 80}]\n'
+    path.write_text(head + '[server]\ntls = {certificate = "no.crt", key = "no.key"}\n', "utf-8")
+    assert main(["--config", str(path), "--check"]) == 1
+    assert "server.tls: no.crt cannot be read: No such file or directory" in capsys.readouterr().err
+    path.write_text(head + "[telemetry.tracing]\nenabled = true\n", "utf-8")
+    assert main(["--config", str(path), "--check"]) == 0
+    told = capsys.readouterr().out
+    assert "UtilizationDetector(" in told
+    assert "subsets of the pods above" in told

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import attrs
 import grpc
 import pytest
 from envoy.config.core.v3 import base_pb2
@@ -19,6 +20,7 @@ from flowgate import QueueOutcome
 from flowgate_epp.config import load
 from flowgate_epp.contracts import Decision
 from flowgate_epp.program import EndpointPicker
+from flowgate_epp.scheduling import SchedulerSettings
 
 POD = {"name": "a", "address": "10.0.0.1", "port": 8000}
 SERVERS = {"host": "127.0.0.1", "port": 0}
@@ -93,6 +95,7 @@ def test_it_is_ready_once_the_pods_are_known() -> None:
             assert status == 503
             assert json.loads(text) == {"ready": False, "reasons": ["the pods are not known yet"]}
             picker.store.set_pods([])
+            await until(lambda: not picker.not_ready())
             assert await get(picker, "/readyz") == (200, '{"ready": true, "reasons": []}')
 
     asyncio.run(check())
@@ -277,5 +280,33 @@ def test_the_pods_metrics_and_their_failures_are_told(tmp_path: Path) -> None:
                     await asyncio.sleep(0.01)
             state = json.loads((await get(picker, "/state"))[1])
             assert state["pods"][0]["saturation"] == 1.0
+
+    asyncio.run(check())
+
+
+def test_failures_of_the_schedulers_plug_ins_are_counted() -> None:
+    """Beside the controller's own, under the plug-in's kind and name."""
+
+    class Broken:
+        name = "broken"
+
+        def filter(self, request: object, pods: object) -> Any:
+            raise RuntimeError("out of order")
+
+    async def check() -> None:
+        settings = attrs.evolve(load(config()), scheduler=SchedulerSettings(filters=(Broken(),)))
+        picker, stop = EndpointPicker(settings), asyncio.Event()
+        task = asyncio.create_task(picker.serve(stop))
+        await until(lambda: picker.server.port)
+        async with streams(picker) as process:
+            await picker.store.synced()
+            stream = process()
+            await stream.write(headers())
+            assert destination(await stream.read()) == "10.0.0.1:8000"
+            stream.cancel()
+            _, text = await get(picker, "/metrics")
+        assert 'flowgate_plugin_failures_total{kind="filter",name="broken"} 1' in text
+        stop.set()
+        await task
 
     asyncio.run(check())

@@ -211,3 +211,16 @@ def test_the_process_and_further_collectors_are_told_too(scene: Scenes) -> None:
             assert "process_" not in Exposition(here.metrics, MetricsSettings(process=False)).render().decode()
 
     run_in_virtual_time(main)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\ud800"])
+def test_a_pod_s_name_cannot_break_the_scrape(scene: Scenes, name: str) -> None:
+    async def main() -> None:
+        async with scene(MetricsSettings(process=False), pods=0) as here:
+            here.failures[here.pool.add(name)] = 2
+            text = Exposition(here.metrics, here.settings).render().decode()
+            told = {family.name: family for family in text_string_to_metric_families(text)}
+            for metric in ("flowgate_pod_saturation", "flowgate_scrape_failures"):
+                assert [sample.labels["pod"] for sample in told[metric].samples] == [clean_label(name)]
+
+    run_in_virtual_time(main)

@@ -1,21 +1,15 @@
 """Spans join the caller's trace, and cost nothing where there is none."""
 
+import gzip
+import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent import futures
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
-import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
-    TraceServiceServicer,
-    add_TraceServiceServicer_to_server,
-)
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
@@ -119,30 +113,41 @@ def test_telemetry_itself_does_not_import_opentelemetry() -> None:
 
 
 def test_spans_reach_a_collector_by_otlp(decision: Decisions) -> None:
-    got = threading.Event()
-    names: list[str] = []
+    """Over HTTP, as JSON, which collectors take at port 4318."""
+    got: list[tuple[str, dict[str, Any]]] = []
 
-    class Collector(TraceServiceServicer):
-        def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:
-            names.extend(
-                span.name
-                for resource in request.resource_spans
-                for scope in resource.scope_spans
-                for span in scope.spans
-            )
-            got.set()
-            return ExportTraceServiceResponse()
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            if self.headers.get("content-encoding") == "gzip":
+                body = gzip.decompress(body)
+            got.append((self.path, json.loads(body)))
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.end_headers()
+            self.wfile.write(b"{}")
 
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    add_TraceServiceServicer_to_server(Collector(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        tracing = start_tracing(TracingSettings(enabled=True, endpoint=f"http://127.0.0.1:{port}"))
-        assert tracing is not None
-        tracing(decision(headers=SAMPLED))
-        tracing.close()
-        assert got.wait(10)
-        assert names == ["flowgate.queue", "flowgate.pick"]
-    finally:
-        server.stop(None).wait()
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            endpoint = f"http://127.0.0.1:{server.server_port}/v1/traces"
+            tracing = start_tracing(TracingSettings(enabled=True, endpoint=endpoint))
+            assert tracing is not None
+            tracing(decision(headers=SAMPLED))
+            tracing.close()
+        finally:
+            server.shutdown()
+            serving.join()
+    ((path, told),) = got
+    assert path == "/v1/traces"
+    spans = [
+        span["name"]
+        for resource in told["resourceSpans"]
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+    assert spans == ["flowgate.queue", "flowgate.pick"]

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fake_vllm",
+        allow_abbrev=False,
         description="A model server without a model.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

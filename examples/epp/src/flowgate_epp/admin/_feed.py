@@ -54,9 +54,14 @@ class Feed:
 
     def join(self) -> None:
         """Count a watcher; the first one sets the feed going."""
-        if not self.watchers and not self.is_closed:
-            self._tick()
         self.watchers += 1
+        if self.watchers > 1 or self.is_closed:
+            return
+        try:
+            self._tick()
+        except BaseException:  # who cannot be shown the first frame does not watch, and never leaves
+            self.leave()
+            raise
 
     def leave(self) -> None:
         """Count a watcher no longer; after the last one nothing is drawn."""

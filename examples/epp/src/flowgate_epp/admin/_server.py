@@ -78,6 +78,10 @@ class AdminServer:
         await runner.setup()
         try:
             await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+        except OSError as error:
+            await runner.cleanup()
+            address = f"{self._settings.host}:{self._settings.port}"
+            raise OSError(error.errno, f"admin: {address} cannot be listened at: {error.strerror}") from error
         except BaseException:
             await runner.cleanup()
             raise
@@ -118,10 +122,20 @@ class AdminServer:
         if self.feed.watchers >= self._settings.max_watchers:
             return web.Response(status=503, text="too many pages are watched already\n")
         response = web.StreamResponse(headers={**PAGE_HEADERS, "Content-Type": "text/event-stream"})
-        with self.feed.watch() as watch, suppress(ConnectionError, TimeoutError):
+        with self.feed.watch() as watch, suppress(ConnectionError):
             await response.prepare(request)
             await response.write(b"retry: 1000\n\n")
             while (frame := await watch.next()) is not None:
-                async with asyncio.timeout(_SECONDS_TO_WRITE):
-                    await response.write(frame)
+                try:
+                    async with asyncio.timeout(_SECONDS_TO_WRITE):
+                        await response.write(frame)
+                except TimeoutError:
+                    _hang_up(request)
+                    break
         return response
+
+
+def _hang_up(request: web.Request) -> None:
+    """Drop a connection with all that it has still to send, which whoever does not read would keep for ever."""
+    if request.transport is not None:
+        request.transport.abort()

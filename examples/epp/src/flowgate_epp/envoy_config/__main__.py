@@ -50,6 +50,7 @@ def _address(name: str, text: str) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flowgate_epp.envoy_config",
+        allow_abbrev=False,
         description="Print Envoy's configuration for the Endpoint Picker, with the reason for each line.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

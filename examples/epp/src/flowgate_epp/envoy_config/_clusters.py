@@ -102,16 +102,35 @@ transport_socket:
   name: envoy.transport_sockets.tls
   typed_config:
     "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
-    sni: {quoted(settings.epp_server_name or settings.epp_host)}
-    # Without it any certificate of the authority would do, whoever it was made for.
-    auto_sni_san_validation: true
+{block(2, _server_name(settings))}\
     common_tls_context:
-      # A gRPC server hangs up on who does not ask for HTTP/2; Envoy asks on its own for health checks only.
-      alpn_protocols: [h2]
       # A gRPC server hangs up on who does not say that it speaks HTTP/2. For requests Envoy says so by
       # itself, for health checks it does not.
       alpn_protocols: [h2]
-      validation_context: {{trusted_ca: {{filename: {quoted(settings.epp_tls_ca)}}}}}
+      validation_context:
+        trusted_ca: {{filename: {quoted(settings.epp_tls_ca)}}}
+{block(4, _address_in_certificate(settings))}\
+"""
+
+
+def _server_name(settings: EnvoySettings) -> str:
+    name = settings.epp_server_name or settings.epp_host
+    if is_ip(name):  # no name to ask for in the handshake
+        return ""
+    return f"""\
+sni: {quoted(name)}
+# Without it any certificate of the authority would do, whoever it was made for.
+auto_sni_san_validation: true
+"""
+
+
+def _address_in_certificate(settings: EnvoySettings) -> str:
+    name = settings.epp_server_name or settings.epp_host
+    if not is_ip(name):
+        return ""
+    return f"""\
+# Without it any certificate of the authority would do, whoever it was made for.
+match_typed_subject_alt_names: [{{san_type: IP_ADDRESS, matcher: {{exact: {quoted(name.strip("[]"))}}}}}]
 """
 
 

@@ -60,9 +60,9 @@ stream_idle_timeout: 0s
 request_headers_timeout: 10s
 {upload}
 request_timeout: {duration(held + settings.longest_upload)}
-# The peer's address counts, so clients come from outside: Envoy removes what it would obey from
-# inside, such as x-envoy-max-retries and x-envoy-upstream-rq-timeout-ms. Behind another proxy
-# say xff_num_trusted_hops.
+# The peer is the client, and goes on in x-forwarded-for; behind another proxy say
+# xff_num_trusted_hops. No client is an internal one, unless internal_address_config makes it
+# so: Envoy would obey its x-envoy-max-retries and x-envoy-upstream-rq-timeout-ms.
 use_remote_address: true
 normalize_path: true
 # One id for a request, from the client through the EPP's logs to the pod: its own, or a new
@@ -70,11 +70,6 @@ normalize_path: true
 generate_request_id: true
 preserve_external_request_id: true
 always_set_request_id_in_response: true
-request_id_extension:
-  typed_config:
-    "@type": type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
-    # Or a UUID of the client's is changed in one digit.
-    pack_trace_reason: false
 # Without `tracing` here, traceparent and tracestate go on as the client sent them; the EPP
 # joins its spans to them.
 early_header_mutation_extensions:

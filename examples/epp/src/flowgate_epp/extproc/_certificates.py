@@ -59,7 +59,7 @@ class Certificates:
         try:
             stats = [Path(path).stat() for path in self._paths()]
         except OSError as error:
-            raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
+            raise ValueError(f"server.tls: {error.filename} cannot be read: {error.strerror}") from error
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
 
     def _read(self) -> Any:
@@ -71,7 +71,7 @@ class Certificates:
                 context.load_verify_locations(settings.client_ca)
             certificate, key, *client_ca = (Path(path).read_bytes() for path in self._paths())
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise ValueError(f"{' and '.join(self._paths())} cannot be used for TLS: {error}") from error
+            raise ValueError(f"server.tls: {' and '.join(self._paths())} cannot be used for TLS: {error}") from error
         roots = client_ca[0] if client_ca else None
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 

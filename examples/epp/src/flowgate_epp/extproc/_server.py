@@ -126,7 +126,7 @@ class ExtProcServer:
                 return int(server.add_insecure_port(address))
             return int(server.add_secure_port(address, Certificates(settings.tls).credentials()))
         except RuntimeError as error:
-            raise OSError(f"{address} cannot be listened at: {error}") from error
+            raise OSError(f"server: {address} cannot be listened at: is another program there?") from error
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

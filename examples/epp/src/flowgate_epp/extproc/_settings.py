@@ -10,6 +10,7 @@ from flowgate.validators import an_int, at_least, finite_seconds, instance_of, n
 __all__ = ["ServerSettings", "TlsSettings"]
 
 _MEBIBYTE: Final = 1 << 20
+_LONGEST_KEEPALIVE: Final = 86_400  # gRPC counts milliseconds, in 32 bits
 _NAMESPACES: Final = ("envoy.lb.subset_hint", "envoy.lb")
 
 
@@ -51,4 +52,4 @@ class ServerSettings:
         default=_NAMESPACES, converter=tuple, validator=deep_iterable(instance_of(str))
     )
     drain_timeout: float = attrs.field(default=30.0, validator=finite_seconds)
-    keepalive: float = attrs.field(default=30.0, validator=finite_seconds)
+    keepalive: float = attrs.field(default=30.0, validator=[finite_seconds, number_in(0, _LONGEST_KEEPALIVE)])

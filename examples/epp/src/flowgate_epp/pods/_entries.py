@@ -42,14 +42,20 @@ class PodEntry:
 
     def __attrs_post_init__(self) -> None:
         address = self.to_pod().address
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise ValueError(f"address must be an IP address, for Envoy resolves no names, not {address!r}") from None
+        if not _is_plain_ip(address):
+            raise ValueError(f"address must be an IP address, for Envoy resolves no names, not {address!r}")
 
     def to_pod(self) -> Pod:
         """Return the pod."""
         return Pod(self.name, self.address, self.port, namespace=self.namespace, labels=self.labels)
+
+
+def _is_plain_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return "%" not in address  # Envoy does not read zones
 
 
 def distinct(_record: object, field: "attrs.Attribute[Sequence[PodEntry]]", entries: Sequence[PodEntry]) -> None:

@@ -106,6 +106,9 @@ class Content:
         self._seen, self._error = content, None
         try:
             return [entry.to_pod() for entry in self._load(content).pods]
+        except RecursionError:
+            self._error = ValueError("the file is nested too deeply")
+            raise self._error from None
         except ValueError as error:
             self._error = error
             raise

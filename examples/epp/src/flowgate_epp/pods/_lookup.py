@@ -62,11 +62,12 @@ class Lookup:
                 if found and self._is_first_enough:
                     break
         except dns.resolver.NXDOMAIN:
-            return ()  # of whatever kind
+            # For want of AAAA alone, some servers say that a name with A does not exist.
+            return tuple(sorted(found))
         except dns.exception.Timeout as error:
             # Its own words differ each time.
             raise LookupFailedError(f"no answer within {self._timeout:g} s from {_names(resolver)}") from error
-        except (dns.exception.DNSException, OSError) as error:
+        except (dns.exception.DNSException, OSError, ValueError) as error:  # ValueError: resolv.conf names no address
             raise LookupFailedError(str(error)) from error
         return tuple(sorted(found))
 

@@ -1,6 +1,7 @@
 """What went wrong in somebody's plug-in: counted, and logged once."""
 
 import logging
+from collections import Counter
 
 __all__ = ["Faults"]
 
@@ -12,13 +13,18 @@ class Faults:
         logger: The name of the log that hears of each plug-in's first failure.
 
     Attributes:
-        count: Failures so far.
+        counts: Failures so far, by the plug-in's kind and name.
     """
 
     def __init__(self, logger: str) -> None:
-        self.count = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
         self._log = logging.getLogger(logger)
         self._told: set[tuple[str, str]] = set()
+
+    @property
+    def count(self) -> int:
+        """Failures so far."""
+        return self.counts.total()
 
     def note(self, kind: str, plugin: object, problem: BaseException | str) -> None:
         """Count a failure, and log it where it is this plug-in's first of its type.
@@ -28,8 +34,8 @@ class Faults:
             plugin: The plug-in; known by its `name`, else by its type's.
             problem: What it raised, or a sentence on what was wrong with its answer.
         """
-        self.count += 1
         name = str(getattr(plugin, "name", None) or getattr(plugin, "__qualname__", None) or type(plugin).__name__)
+        self.counts[kind, name] += 1
         about = f"{kind} {name}"
         which = about, problem if isinstance(problem, str) else type(problem).__name__
         if which in self._told:

@@ -1,6 +1,7 @@
 """What is counted as requests come and go: little, for it happens for each of them."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import product
 
@@ -36,6 +37,7 @@ class Reading:
         passes: What dispatch passes took, in seconds.
         picks: What picking a pod took, in seconds.
         scrape_failures: By pod's name and endpoint.
+        plugin_failures: By the plug-in's kind and name, the controller's among them.
     """
 
     time: float
@@ -47,6 +49,7 @@ class Reading:
     passes: Histogram
     picks: Histogram
     scrape_failures: dict[tuple[str, str], int]
+    plugin_failures: dict[tuple[str, str], int]
 
 
 def _no_model(_request: FlowControlRequest) -> str:
@@ -151,4 +154,5 @@ class FlowMetrics(Observer):
             passes=self._passes,
             picks=self._picks,
             scrape_failures=failures,
+            plugin_failures=dict(Counter(stats.plugin_failures) + Counter(self._readings.plugin_failures())),
         )

@@ -30,11 +30,13 @@ class Readings:
         stats: The controller's counts, as `FlowController.stats` gives them.
         pods: The pool's pods.
         scrape_failures: For each pod, how many scrapes came to nothing.
+        plugin_failures: How often each plug-in failed that is not the controller's, by kind and name.
     """
 
     stats: Callable[[], ControllerStats]
     pods: Callable[[], Sequence[PodReading]] = tuple
     scrape_failures: Callable[[], Mapping[Pod, int]] = dict
+    plugin_failures: Callable[[], Mapping[tuple[str, str], int]] = dict
 
 
 def pool_saturation(pods: Sequence[PodReading]) -> float:

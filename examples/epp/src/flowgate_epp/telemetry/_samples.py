@@ -80,6 +80,10 @@ def _all_bytes(reading: Reading) -> Iterator[Sample]:
         yield (), _share(reading.stats.queued_bytes, reading.stats.max_bytes)
 
 
+def _pod_labels(name: str, endpoint: str) -> tuple[str, str]:
+    return clean_label(name), clean_label(endpoint)
+
+
 def _of_pods(value: Callable[[Reading, PodReading], float | None]) -> Callable[[Reading], Iterator[Sample]]:
     """Make a sample of each pod of which there is something to tell."""
 
@@ -87,7 +91,7 @@ def _of_pods(value: Callable[[Reading, PodReading], float | None]) -> Callable[[
         for pod in reading.pods:
             told = value(reading, pod)
             if told is not None:
-                yield (pod.pod.name, pod.pod.endpoint), told
+                yield _pod_labels(pod.pod.name, pod.pod.endpoint), told
 
     return samples
 
@@ -134,9 +138,11 @@ SAMPLES: Mapping[str, Callable[[Reading], Iterable[Sample]]] = MappingProxyType(
         "pod_running_requests": _of_pods(_running),
         "pod_kv_cache_usage": _of_pods(_kv_cache),
         "pod_metrics_age_seconds": _of_pods(_age),
-        "scrape_failures_total": lambda reading: list(reading.scrape_failures.items()),
+        "scrape_failures_total": lambda reading: [
+            (_pod_labels(*which), count) for which, count in reading.scrape_failures.items()
+        ],
         "plugin_failures_total": lambda reading: [
-            ((kind, clean_label(name)), count) for (kind, name), count in reading.stats.plugin_failures.items()
+            ((kind, clean_label(name)), count) for (kind, name), count in reading.plugin_failures.items()
         ],
     }
 )

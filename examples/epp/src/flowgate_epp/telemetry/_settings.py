@@ -86,7 +86,8 @@ class TracingSettings:
     Args:
         enabled: Whether they do; needs the extra ``tracing``.
         service_name: The service's name in its spans, where ``OTEL_SERVICE_NAME`` does not say it.
-        endpoint: Where spans are sent, as OTLP over gRPC; None for what the environment says.
+        endpoint: The whole URL to which spans are sent, as OTLP over HTTP in JSON, such as
+            ``http://collector:4318/v1/traces``; None for what the environment says.
         roots: Whether a request that comes without a trace begins one. A caller's word not to sample always holds.
     """
 

@@ -3,7 +3,7 @@
 import os
 
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.json.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -26,7 +26,8 @@ class Spans:
 
     Args:
         settings: Where they go, and whether a request without a trace begins one.
-        exporter: Takes the spans; None for OTLP over gRPC.
+        exporter: Takes the spans; None for OTLP over HTTP, as JSON: the exporters that
+            write protobuf need modules which Envoy's protocol package brings in another version.
     """
 
     def __init__(self, settings: TracingSettings, exporter: SpanExporter | None = None) -> None:

@@ -33,7 +33,7 @@ def start_tracing(settings: TracingSettings, exporter: Any = None) -> Tracing | 
 
     Args:
         settings: Whether, and where they go.
-        exporter: An OpenTelemetry span exporter; None for OTLP over gRPC.
+        exporter: An OpenTelemetry span exporter; None for OTLP over HTTP.
 
     Returns:
         The listener for decisions; None where tracing is not enabled.
