@@ -95,7 +95,9 @@ def test_the_body_names_the_model_before_a_header_does(read_one: Read) -> None:
     assert read_one({"x-gateway-model-name": "header"}, b'{"model": ""}').model == "header"
 
 
-@pytest.mark.parametrize(("text", "size"), [("12", 12), ("-1", 0), ("", 0), ("1_0", 0), ("9" * 19, 0), ("\u0661", 0)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("12", 12), ("999999990", 65_536), ("-1", 0), ("", 0), ("1_0", 0), ("9" * 19, 0), ("\u0661", 0)]
+)
 def test_a_stated_size_is_believed_where_it_is_one(text: str, size: int, read_one: Read) -> None:
     assert read_one({"content-length": text}).byte_size() == size
 

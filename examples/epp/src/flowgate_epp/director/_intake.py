@@ -15,6 +15,7 @@ __all__ = ["Intake", "InvalidRequest"]
 
 # Digits can be read in one way only: else a long row of them would cost the square of its length.
 _SECONDS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+", re.ASCII)
+_MOST_BELIEVED: Final = 65_536  # bytes; about as much as Envoy itself holds of a body that waits
 _SIZE: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -124,5 +125,6 @@ def _first(headers: Mapping[str, str], names: tuple[str, ...]) -> str | None:
 
 
 def _stated_size(headers: Mapping[str, str]) -> int:
+    """Return the size of a body that we neither see nor hold; believed up to a bound, or a few words fill a band."""
     text = headers.get("content-length")
-    return int(text) if text is not None and _SIZE.fullmatch(text) else 0
+    return min(int(text), _MOST_BELIEVED) if text is not None and _SIZE.fullmatch(text) else 0
