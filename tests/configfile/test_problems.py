@@ -102,7 +102,8 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
      'bands[0].dispatch: there is no dispatch policy "eddf"; did you mean "edf"? Known: edf, fcfs, slo-deadline'),
     ({"bands": [{"priority": 1, "fairness": "edf"}]},
      'bands[0].fairness: there is no fairness policy "edf" ("edf" is a dispatch policy); known: best-head, '
-     "deficit-round-robin, least-attained-service, round-robin, start-time-fair-queuing, token-counter, virtual-token-counter"),
+     "deficit-round-robin, least-attained-service, round-robin, start-time-fair-queuing, token-counter, "
+     "virtual-token-counter"),
     ({"detector": "static"},
      f'detector: there is no saturation detector "static" ("static" is a locator or a usage limit); '
      f"known: {DETECTORS}"),
