@@ -90,7 +90,7 @@ class Arrivals:
         return self._enqueue(arrival)
 
     def _judge(self, arrival: _Arrival) -> tuple[Refusal | None, Sequence[Item]]:
-        has_pods = bool(arrival.lane.candidates.pods)
+        has_pods = bool(arrival.lane.candidates)
         registry, band = self._shard.registry, arrival.band
         refusal, victims = judge(registry, band, arrival.flow_key, arrival.byte_size, has_pods=has_pods)
         if refusal is None and band.config.reject_infeasible is not None:

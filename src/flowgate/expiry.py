@@ -106,7 +106,7 @@ class Deadlines:
 
     def _budget_end(self, lane: Lane) -> float:
         first = next(iter(lane.budgeted))
-        budget = self.default_ttl if lane.candidates.pods else self.no_pods_ttl
+        budget = self.default_ttl if lane.candidates else self.no_pods_ttl
         start = max(first.enqueue_time, lane.regime_since)
         return min(start + budget, first.enqueue_time + self.no_pods_ttl + self.default_ttl)
 

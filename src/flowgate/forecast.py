@@ -87,7 +87,7 @@ def forecast(lane: "Lane", band: "Band", flow: "Flow | None", share: float, now:
         share: Of dispatches, what its band is guaranteed; 0.0 for nothing.
         now: Seconds.
     """
-    if lane.meter is None or not lane.candidates.pods:
+    if lane.meter is None or not lane.candidates:
         return None
     measured = lane.meter.rate(now)
     if measured is None:

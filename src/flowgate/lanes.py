@@ -30,17 +30,19 @@ class Candidates:
     """A lane's pods, least saturated first.
 
     Keeps itself up to date from the table's log of changes, or by looking at every pod where that is less work. So a
-    change costs nothing until somebody asks, and then O(log n) for each changed pod, whatever their number.
+    change costs nothing until somebody asks, and then O(log n) for each changed pod, whatever their number. So does one
+    that comes or goes.
     """
 
-    __slots__ = ("_cursor", "_entries", "_epoch", "_heap", "_open", "_table", "pods")
+    __slots__ = ("_cursor", "_entries", "_epoch", "_fresh", "_heap", "_open", "_pods", "_table")
 
     def __init__(self, pods: tuple[PodState, ...], table: PodTable) -> None:
-        self.pods: tuple[PodState, ...] = pods
+        self._pods: tuple[PodState, ...] | None = pods
         self._table = table
         # The entry of each open pod; others in the heap are void, and go when they surface or outnumber these.
         self._entries: dict[PodState, _Entry | None] = dict.fromkeys(pods)
         self._heap: list[_Entry] = []
+        self._fresh: list[PodState] = []
         self._open: tuple[PodState, ...] | None = ()
         self._cursor = 0
         self._epoch = -1
@@ -48,13 +50,35 @@ class Candidates:
     def __contains__(self, state: PodState) -> bool:
         return state in self._entries
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def pods(self) -> tuple[PodState, ...]:
+        """All pods, in the locator's order."""
+        if self._pods is None:
+            self._pods = tuple(self._entries)
+        return self._pods
+
+    def add(self, state: PodState) -> None:
+        """Take a pod that has come, after all others. O(1)."""
+        self._entries[state] = None
+        self._fresh.append(state)
+        self._pods = None
+
+    def discard(self, state: PodState) -> None:
+        """Let a pod go that is there. O(1)."""
+        if self._entries.pop(state) is not None:
+            self._open = None
+        self._pods = None
+
     def best(self, ceiling: float) -> PodState | None:
         """Return the least saturated pod that is below the ceiling; ties go to the one that fewest lanes name."""
         self._catch_up()
         heap, entries = self._heap, self._entries
         while heap:
             entry = heap[0]
-            if entries[entry[3]] is entry:
+            if entries.get(entry[3]) is entry:
                 return entry[3] if entry[0] < ceiling else None
             heapq.heappop(heap)
         return None
@@ -72,15 +96,16 @@ class Candidates:
         table = self._table
         end = table.changes_base + len(table.changes)
         behind = end - self._cursor
-        if self._epoch == table.watch.epoch and not behind:
+        if self._epoch == table.watch.epoch and not behind and not self._fresh:
             return
-        if self._epoch != table.watch.epoch or behind > len(self.pods) or self._cursor < table.changes_base:
-            for state in self.pods:
+        if self._epoch != table.watch.epoch or behind > len(self._entries) or self._cursor < table.changes_base:
+            for state in self._entries:
                 self._look_at(state)
         else:
-            for state in table.changes[self._cursor - table.changes_base :]:
+            for state in [*table.changes[self._cursor - table.changes_base :], *self._fresh]:
                 if state in self._entries:
                     self._look_at(state)
+        self._fresh.clear()
         self._cursor = end
         self._epoch = table.watch.epoch
 
@@ -95,7 +120,7 @@ class Candidates:
         self._entries[state] = entry
         if entry is not None:
             heapq.heappush(self._heap, entry)
-            if len(self._heap) > 2 * len(self.pods) + 8:
+            if len(self._heap) > 2 * len(self._entries) + 8:
                 self._heap = [entry for entry in self._entries.values() if entry is not None]
                 heapq.heapify(self._heap)
 
@@ -191,6 +216,7 @@ class Lane:
         is_keyed: False for the lane of one flow, whose candidates are those of its head.
         candidates: The pods, as resolved last.
         epoch: The locator's epoch in which they were.
+        cursor: How far they follow what the locator has told since of pods that came and went.
         resolved_for: In the lane of one flow, the item whose metadata they were resolved from: it is the one to go.
         source: What the locator answered, if it cannot change: the same answer again needs no work.
         fault: Why they could not be resolved.
@@ -208,6 +234,7 @@ class Lane:
     candidates: Candidates
     regime_since: float = -math.inf
     epoch: int = -1
+    cursor: int = 0
     resolved_for: Item | None = None
     source: object = None
     fault: BaseException | None = None
@@ -220,7 +247,7 @@ class Lane:
     _tops: list[int] = attrs.Factory(list[int])
 
     def __repr__(self) -> str:
-        return f"<Lane {self.key!r}: {self.waiting} waiting for {len(self.candidates.pods)} pods>"
+        return f"<Lane {self.key!r}: {self.waiting} waiting for {len(self.candidates)} pods>"
 
     def top(self) -> Group | None:
         """Return the group of the highest band in which requests wait here. O(1), amortised O(log bands)."""

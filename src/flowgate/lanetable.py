@@ -18,12 +18,14 @@ from flowgate.lanes import Candidates, Lane
 from flowgate.meters import DrainMeter
 from flowgate.plugins import FailureSink, Watched
 from flowgate.pods import PodState, PodTable
+from flowgate.poollog import PoolLog
 from flowgate.registry import Band, Flow
 
 __all__ = ["LaneTable"]
 
 _IDLE_LANES = 1_024
 _SMALL = 16
+_FEW = 16
 _TRIED = 16
 _UNRESOLVED = object()
 
@@ -43,6 +45,7 @@ class LaneTable:
         waiting: Lanes in which requests wait, longest waiting first.
         stale: Keyless lanes whose head is another one: their candidates must be resolved again.
         offers: Lanes in which a request may wait for a pod that is open: they are a matter for the next pass.
+        log: Which pods came and went.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class LaneTable:
         self.waiting: dict[Lane, None] = {}
         self.stale: dict[Lane, None] = {}
         self.offers: dict[Lane, None] = {}
+        self.log: PoolLog = PoolLog(locator)
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -88,7 +92,8 @@ class LaneTable:
             self._lanes[key] = lane
             self._idle[lane] = None
         if lane.is_keyed:
-            if lane.epoch != self._watch.epoch:
+            is_current = lane.epoch == self._watch.epoch and lane.cursor == self.log.end  # nearly always
+            if not is_current and not self.catch_up(lane, now):
                 self.resolve(lane, metadata, now)
         elif not lane.waiting:
             self.resolve(lane, metadata, now)
@@ -110,6 +115,7 @@ class LaneTable:
         """Ask the locator for a lane's candidates."""
         is_first = lane.epoch < 0
         lane.epoch = self._watch.epoch
+        lane.cursor = self.log.end
         if lane.key is _UNRESOLVED:
             lane.fault = self._key_fault
             return
@@ -130,6 +136,49 @@ class LaneTable:
         if states != lane.candidates.pods:
             self._replace(lane, states, -math.inf if is_first else now)
 
+    def catch_up(self, lane: Lane, now: float) -> bool:
+        """Let a lane follow what the locator told of pods that came and went. O(changes since it did so last).
+
+        Returns:
+            Whether its candidates are right now; else the locator must be asked for them.
+        """
+        if lane.epoch != self._watch.epoch or lane.fault is not None:
+            return False
+        selects = self.log.selects
+        changes = self.log.since(lane.cursor, len(lane.candidates) + _FEW)
+        if changes is None or selects is None:
+            return False
+        try:
+            changes = [(pod, has_come) for pod, has_come in changes if not has_come or selects(lane.key, pod)]
+        except Exception as error:  # a plug-in may raise anything
+            self._watch.fail(error)
+            return False
+        lane.cursor = self.log.end
+        had_pods = bool(lane.candidates)
+        followed = [self._follow(lane, pod, has_come) for pod, has_come in changes]
+        if any(followed):
+            lane.source = None
+            self._moved(lane, had_pods, now)
+        return True
+
+    def _follow(self, lane: Lane, pod: Pod, has_come: bool) -> bool:
+        state = self._pods.see(pod) if has_come else self._pods.find(pod)
+        if state is None or (state in lane.candidates) is has_come:
+            return False
+        if has_come:
+            self._pods.name((state,))
+            lane.candidates.add(state)
+            if lane.is_attached:
+                state.lanes[lane] = None
+        else:
+            lane.candidates.discard(state)
+            if lane.is_attached:
+                del state.lanes[lane]
+            for group in lane.groups.values():
+                group.served.pop(state, None)
+            self._pods.unname((state,))
+        return True
+
     def resolve_waiting(self, lane: Lane, items: Iterable[Item], now: float) -> None:
         """Ask the locator again for a lane in which requests wait, with the metadata of the first that tells it."""
         self.stale.pop(lane, None)
@@ -143,7 +192,7 @@ class LaneTable:
                     lane.resolved_for = item
                 self.resolve(lane, metadata, now)
                 return
-        if not lane.is_keyed and lane.candidates.pods:
+        if not lane.is_keyed and lane.candidates:
             # Nobody says where its request may go: it must not hold pods that others wait for.
             lane.source = None
             self._replace(lane, (), now)
@@ -168,7 +217,10 @@ class LaneTable:
         self._pods.unname(old)
         for group in lane.groups.values():
             group.served = {state: entry for state, entry in group.served.items() if state in lane.candidates}
-        if bool(states) is not bool(old):
+        self._moved(lane, bool(old), since)
+
+    def _moved(self, lane: Lane, had_pods: bool, since: float) -> None:
+        if bool(lane.candidates) is not had_pods:
             lane.regime_since = since
             self._deadlines.watch(lane)
             if lane.waiting and lane.meter is not None:
@@ -178,7 +230,7 @@ class LaneTable:
         self._on_pods_changed(lane)
 
     def _meter_regime(self, lane: Lane, meter: DrainMeter) -> None:
-        if lane.candidates.pods:
+        if lane.candidates:
             meter.restart()
         else:
             meter.stop(self._clock())
@@ -299,7 +351,7 @@ class LaneTable:
             _attach(lane)
         if lane.meter is None:
             lane.meter = DrainMeter(self._pods.pace)
-        if lane.candidates.pods:
+        if lane.candidates:
             lane.meter.start(self._clock())
 
     def _stop_waiting(self, lane: Lane) -> None:
@@ -311,7 +363,7 @@ class LaneTable:
         self.offers.pop(lane, None)
         self._idle[lane] = None
         # A lane of many pods stays attached: coming and going once for each request would cost O(pods) each time.
-        if len(lane.candidates.pods) <= _SMALL:
+        if len(lane.candidates) <= _SMALL:
             _detach(lane)
 
     def _trim(self) -> None:

@@ -61,7 +61,7 @@ class Ledger:
     def enqueued(self, item: Item, lane: Lane) -> None:
         """Note that an item was committed to its queue."""
         if Enqueued in self.hears:
-            self.events.append(Enqueued(self.now, item, bool(lane.candidates.pods)))
+            self.events.append(Enqueued(self.now, item, bool(lane.candidates)))
 
     def dispatched(self, ticket: Ticket, band: Band, key: FlowKey, size: int, *, waited: bool) -> None:
         """Note that a request went, with its ticket."""

@@ -1,9 +1,8 @@
 """Plug-ins, as the engine sees them: they may fail, and some must be asked again."""
 
 import math
-from collections.abc import Callable, Sequence
-
-from flowgate.contracts import Pod
+from collections.abc import Callable
+from typing import Any
 
 __all__ = ["FailureSink", "Watched", "plugin_name"]
 
@@ -72,10 +71,12 @@ class Watched:
         if bind is not None:
             bind(self._clock)
 
-    def connect(self, on_change: Callable[[Sequence[Pod] | None], None]) -> None:
-        """Bind the plug-in to the clock, and hear what it announces."""
+    def connect(
+        self, on_change: Callable[..., None], subscribe: Callable[[Any], Callable[[], object]] | None = None
+    ) -> None:
+        """Bind the plug-in to the clock, and hear what it announces: by this way, or by its own `subscribe`."""
         self.bind()
-        subscribe = getattr(self.plugin, "subscribe", None)
+        subscribe = subscribe or getattr(self.plugin, "subscribe", None)
         if subscribe is not None:
             self.unsubscribe = subscribe(on_change)
 

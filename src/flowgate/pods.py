@@ -153,6 +153,17 @@ class PodTable:
         if not isinstance(pod, Pod) or pod in self._states:
             self.touch(self.see(pod))
 
+    def find(self, pod: Pod) -> PodState | None:
+        """Return the state of a pod; None where nobody names or uses it."""
+        return self._states.get(pod)
+
+    def strip(self, pod: Pod) -> None:
+        """Forget what a pod that is gone has said of itself: it may come back as another one."""
+        state = self._states.get(pod)
+        if state is not None and state.pod.metrics is not None:
+            state.pod = attrs.evolve(state.pod, metrics=None)
+            self.touch(state)
+
     def _renew(self, state: PodState, pod: Pod) -> None:
         old, new = state.pod.metrics, pod.metrics
         if new is None and old is not None:

@@ -115,7 +115,7 @@ class ShardProcessor:
             resolve=shard.resolve,
             may_go=shard.may_go,
         )
-        shard.locator.connect(self._locator_announced)
+        shard.locator.connect(self._locator_announced, shard.lanes.log.subscribe)
         shard.detector.connect(self._detector_announced)
 
     # -- time and steps
@@ -204,7 +204,7 @@ class ShardProcessor:
     def notify(self, now: float) -> None:
         """Note that anything about pods may have changed."""
         self.shard.keep_time(now)
-        self.shard.locator_changed(None)
+        self.shard.locator_changed()
         self.shard.detector_changed(None)
 
     @_step
@@ -267,10 +267,8 @@ class ShardProcessor:
 
     def _run_pass(self) -> None:
         shard, began = self.shard, self.ledger.stopwatch()
-        if shard.must_relocate:
-            shard.must_relocate = False
-            for lane in list(shard.lanes.waiting):
-                shard.resolve(lane)
+        if shard.must_relocate or shard.must_follow:
+            shard.relocate()
         if shard.must_reread:
             shard.must_reread = False
             shard.offer_all()
@@ -303,9 +301,11 @@ class ShardProcessor:
         if not group.band.queued and shard.config.hol_scope == "pool":
             shard.offer_all()
 
-    def _locator_announced(self, pods: Sequence[Pod] | None = None) -> None:
+    def _locator_announced(
+        self, pods: Sequence[Pod] | None = None, *, removed: Sequence[Pod] = (), added: Sequence[Pod] = ()
+    ) -> None:
         self._announced()
-        self.shard.locator_changed(pods)
+        self.shard.locator_changed(pods, removed=removed, added=added)
 
     def _detector_announced(self, pods: Sequence[Pod] | None = None) -> None:
         self._announced()

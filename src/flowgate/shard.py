@@ -49,6 +49,7 @@ class Shard:
 
     Attributes:
         must_relocate: Whether any lane's candidates may have changed.
+        must_follow: Whether pods came or went, which the lanes in which requests wait do not know yet.
         must_reread: Whether any pod's saturation may have changed.
     """
 
@@ -62,6 +63,7 @@ class Shard:
     ) -> None:
         self.config: FlowControlConfig = config
         self.must_relocate: bool = False
+        self.must_follow: bool = False
         self.must_reread: bool = False
         self._planned_reads = 0
         self._retries = 0
@@ -95,7 +97,9 @@ class Shard:
         lanes = self.lanes
         if not lanes.waiting:
             return False
-        return bool(self.pods.dirty or lanes.offers or lanes.stale or self.must_relocate or self.must_reread)
+        if self.pods.dirty or lanes.offers or lanes.stale:
+            return True
+        return self.must_relocate or self.must_follow or self.must_reread
 
     @property
     def next_due(self) -> float:
@@ -124,7 +128,7 @@ class Shard:
         """Evict what has waited too long, and note which plug-ins' answers are out of date."""
         if self.deadlines.next_due <= now:
             for item, lane in self.deadlines.pop_due(now):
-                has_pods = bool(lane.candidates.pods)
+                has_pods = bool(lane.candidates)
                 outcome = QueueOutcome.EVICTED_TTL if has_pods else QueueOutcome.EVICTED_NO_PODS
                 state = "its candidates were full" if has_pods else "it had no candidates"
                 waited = now - item.enqueue_time
@@ -136,7 +140,7 @@ class Shard:
             self.detector.expire()
             self.must_reread = True
         if not self.lanes.waiting:
-            self.must_relocate = self.must_reread = False
+            self.must_relocate = self.must_follow = self.must_reread = False
 
     def evict(self, item: Item, outcome: QueueOutcome, message: str) -> None:
         """Take an item out of its queue without dispatching it, and let its caller know."""
@@ -181,9 +185,18 @@ class Shard:
         first = () if lane.is_keyed else (self.selection.item(lane.any_flow()),)
         self.lanes.resolve_waiting(lane, chain(first, lane.items()), self.ledger.now)
 
-    def locator_changed(self, pods: Sequence[Pod] | None) -> None:
-        """Note that the locator announced a change: of these pods' records, or of anything."""
-        if pods is None or not self._renew(self.locator, pods):
+    def relocate(self) -> None:
+        """Let each lane in which requests wait know its candidates."""
+        is_all, self.must_relocate, self.must_follow = self.must_relocate, False, False
+        for lane in list(self.lanes.waiting):
+            if is_all or not self.lanes.catch_up(lane, self.ledger.now):
+                self.resolve(lane)
+
+    def locator_changed(
+        self, pods: Sequence[Pod] | None = None, *, removed: Sequence[Pod] = (), added: Sequence[Pod] = ()
+    ) -> None:
+        """Note that the locator announced a change; the arguments are those of a `PoolCallback`."""
+        if pods is None or not self._renew(self.locator, pods) or not self._note_moves(removed, added):
             self.locator.expire()
             self.must_relocate = bool(self.lanes.waiting)
 
@@ -200,6 +213,19 @@ class Shard:
         except Exception as error:  # a plug-in may announce anything
             watched.fail(error)
             return False
+        return True
+
+    def _note_moves(self, removed: Sequence[Pod], added: Sequence[Pod]) -> bool:
+        if not (removed or added):
+            return True
+        try:
+            for pod in removed:
+                self.pods.strip(pod)
+            self.lanes.log.note(removed, added)
+        except Exception as error:  # a plug-in may announce anything
+            self.locator.fail(error)
+            return False
+        self.must_follow = bool(self.lanes.waiting)
         return True
 
     def reconfigure(self, config: FlowControlConfig) -> None:

@@ -10,10 +10,12 @@ import attrs
 __all__ = [
     "ChangeCallback",
     "ClockBound",
+    "Incremental",
     "Pod",
     "PodLoad",
     "PodLocator",
     "PodMetrics",
+    "PoolCallback",
     "SelectionKeyed",
     "TimeVarying",
     "Watchable",
@@ -159,8 +161,8 @@ class PodLocator(Protocol):
     await, no change to the metadata. It may raise; requests then wait as if there were no pods, and it is asked again
     every `poll_interval` until it answers.
 
-    A locator may also be `SelectionKeyed`, `Watchable`, `ClockBound` and `TimeVarying`. One that is neither
-    `Watchable` nor `TimeVarying` is asked anew at each arrival, and every `poll_interval` while requests wait.
+    A locator may also be `SelectionKeyed`, `Watchable`, `Incremental`, `ClockBound` and `TimeVarying`. One that is
+    neither `Watchable` nor `TimeVarying` is asked anew at each arrival, and every `poll_interval` while requests wait.
     One that is an async context manager is entered and left by the controller.
     """
 
@@ -194,6 +196,39 @@ class Watchable(Protocol):
 
     def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
         """Register the callback; returns a function that takes it back. Called once, when the engine is built."""
+        ...
+
+
+class PoolCallback(Protocol):
+    """What an `Incremental` locator calls to announce a change; it only takes notes, as a `ChangeCallback` does."""
+
+    def __call__(
+        self, pods: Sequence[Pod] | None = None, *, removed: Sequence[Pod] = (), added: Sequence[Pod] = ()
+    ) -> None:
+        """Announce a change.
+
+        Args:
+            pods: Those that stay, and whose metrics or labels are new; None for a change of anything, the order of
+                pods included, and then the others say nothing.
+            removed: Those that have left. One that is `added` as well has begun anew, and comes last.
+            added: Those that have come, in the order in which `locate` names them: after all others.
+        """
+        ...
+
+
+class Incremental(Protocol):
+    """An optional part of a locator that is `SelectionKeyed` and `Watchable`: tells which pods came and went.
+
+    So a change among very many pods costs an engine no look at the others. Who does not know of it subscribes as ever,
+    and hears that anything changed.
+    """
+
+    def subscribe_changes(self, callback: PoolCallback) -> Callable[[], None]:
+        """Register the callback; returns a function that takes it back."""
+        ...
+
+    def selects(self, key: Hashable, pod: Pod) -> bool:
+        """Say whether a pod that is there is a candidate of a selection; nothing but its identity may matter."""
         ...
 
 

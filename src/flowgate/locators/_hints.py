@@ -57,16 +57,15 @@ def _parse_members(value: object) -> tuple[Member, ...] | Selection:
         return Selection.MALFORMED
     members: set[Member] = set()
     for text in cast("list[object] | tuple[object, ...]", value):
-        member = _parse_member(text)
+        member = _parse_member(text) if isinstance(text, str) and len(text) <= _LONGEST_MEMBER else None
         if member is None:
             return Selection.MALFORMED
         members.add(member)
     return tuple(sorted(members))
 
 
-def _parse_member(text: object) -> Member | None:
-    if not isinstance(text, str) or len(text) > _LONGEST_MEMBER:
-        return None
+@functools.lru_cache(maxsize=16_384)  # gateways name the same endpoints again and again
+def _parse_member(text: str) -> Member | None:
     match = _HOST_AND_PORT.fullmatch(text)
     # Neither host nor host:port, so at most an IPv6 address without brackets; it cannot name a port.
     host, port = match.groups() if match else (f"[{text}]", None)

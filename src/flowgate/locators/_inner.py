@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Hashable, Mapping
 
-from flowgate.contracts import PodLocator
+from flowgate.contracts import Pod, PodLocator, PoolCallback
 from flowgate.inner import Inner
 
-__all__ = ["InnerLocator", "SelectionKey"]
+__all__ = ["InnerLocator", "SelectionKey", "Selects", "SubscribeChanges"]
 
 SelectionKey = Callable[[Mapping[str, object]], Hashable]
+Selects = Callable[[Hashable, Pod], bool]
+SubscribeChanges = Callable[[PoolCallback], Callable[[], None]]
 
 
 class InnerLocator(Inner):
@@ -24,3 +26,10 @@ class InnerLocator(Inner):
         self.locator = locator
         self.locate = locator.locate
         self.selection_key: SelectionKey | None = getattr(locator, "selection_key", None)
+        self.subscribe_changes: SubscribeChanges | None = getattr(locator, "subscribe_changes", None)
+        self.selects: Selects | None = getattr(locator, "selects", None)
+
+    @property
+    def is_incremental(self) -> bool:
+        """Whether it tells which pods come and go and what selections they belong to, and nothing else moves it."""
+        return None not in (self.selection_key, self.subscribe_changes, self.selects) and self.next_change is None

@@ -4,13 +4,13 @@ import logging
 import reprlib
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from flowgate.contracts import Pod, PodLocator
 from flowgate.inner import Bind, NextChange, Subscribe, Wrapper
 from flowgate.locators._hints import Member, Selection, parse_hint
-from flowgate.locators._index import PodIndex
-from flowgate.locators._inner import InnerLocator, SelectionKey
+from flowgate.locators._index import PodIndex, is_member
+from flowgate.locators._inner import InnerLocator, SelectionKey, Selects, SubscribeChanges
 
 __all__ = ["SubsetPodLocator"]
 
@@ -28,9 +28,10 @@ class SubsetPodLocator(Wrapper[InnerLocator]):
     none. A hint that cannot be read matches none either: it is a selection of its own, counted in `malformed`, and the
     first is logged.
 
-    `locate` is O(members), while the inner locator answers with the same tuple. The optional parts (`selection_key`,
-    `subscribe`, `bind`, `next_change`) are the inner locator's, and None where it has none. An inner locator that is an
-    async context manager is entered and left with this one.
+    `locate` is O(members) while the inner locator answers with the same tuple; where it is `Incremental`, and time does
+    not change its answers, also while pods come and go. The optional parts (`selection_key`, `subscribe`,
+    `subscribe_changes`, `selects`, `bind`, `next_change`) are the inner locator's, and None where it has none. An inner
+    locator that is an async context manager is entered and left with this one.
 
     Args:
         locator: Where the pods come from.
@@ -60,6 +61,12 @@ class SubsetPodLocator(Wrapper[InnerLocator]):
         inner = self._inner
         self.selection_key: SelectionKey | None = self._selection_key if inner.selection_key else None
         self.subscribe: Subscribe | None = inner.subscribe
+        self.subscribe_changes: SubscribeChanges | None = None
+        self.selects: Selects | None = None
+        if inner.subscribe_changes is not None and inner.is_incremental:
+            # Before anybody else: whoever asks when it hears of a change must get the new answer.
+            inner.subscribe_changes(self._changed)
+            self.subscribe_changes, self.selects = inner.subscribe_changes, self._selects
         self.bind: Bind | None = inner.bind
         self.next_change: NextChange | None = inner.next_change
 
@@ -71,10 +78,9 @@ class SubsetPodLocator(Wrapper[InnerLocator]):
         selection = self._select(metadata)
         if selection is Selection.MALFORMED or not selection:
             return ()
-        pods = self._inner.locate(metadata)
         if selection is Selection.ALL:
-            return pods
-        return self._index_of(metadata, pods).select(selection)
+            return self._inner.locate(metadata)
+        return self._index_of(metadata).select(selection)
 
     def _selection_key(self, metadata: Mapping[str, object]) -> Hashable:
         return self._select(metadata), self._inner_key(metadata)
@@ -96,12 +102,40 @@ class SubsetPodLocator(Wrapper[InnerLocator]):
                 "a malformed subset hint selects no pods: %s; further ones are only counted", reprlib.repr(metadata)
             )
 
-    def _index_of(self, metadata: Mapping[str, object], pods: Sequence[Pod]) -> PodIndex:
+    def _index_of(self, metadata: Mapping[str, object]) -> PodIndex:
         # One for each of the inner locator's own selections, or lanes of two models would rebuild it in turns.
         key = self._inner_key(metadata)
-        index = self._indexes.pop(key, None) or PodIndex()
-        index.follow(pods)
+        index = self._indexes.get(key)
+        if index is None or self.selects is None:
+            # Asked first: it may raise, and then there is no index that is out of date.
+            pods = self._inner.locate(metadata)
+            index = index or PodIndex()
+            index.follow(pods)
         self._indexes[key] = index
+        self._indexes.move_to_end(key)
         if len(self._indexes) > _MAX_INDEXES:
             self._indexes.popitem(last=False)
         return index
+
+    def _selects(self, key: Hashable, pod: Pod) -> bool:
+        selection, inner_key = cast("tuple[tuple[Member, ...] | Selection, Hashable]", key)
+        is_named = selection is Selection.ALL if isinstance(selection, Selection) else is_member(pod, selection)
+        return is_named and self._is_inner(inner_key, pod)
+
+    def _is_inner(self, inner_key: Hashable, pod: Pod) -> bool:
+        return self._inner.selects is not None and self._inner.selects(inner_key, pod)
+
+    def _changed(
+        self, pods: Sequence[Pod] | None = None, *, removed: Sequence[Pod] = (), added: Sequence[Pod] = ()
+    ) -> None:
+        if pods is None:
+            self._indexes.clear()
+            return
+        for key, index in self._indexes.items():
+            for pod in pods:
+                index.renew(pod)
+            for pod in removed:
+                index.remove(pod)
+            for pod in added:
+                if self._is_inner(key, pod):
+                    index.put(pod)

@@ -24,7 +24,14 @@ from flowgate.testing._model_counts import Counts, check_rest, check_tickets, ch
 from flowgate.testing._model_dispatch import check_dispatch
 from flowgate.testing._model_drops import check_expiry, check_rejection, check_wait
 from flowgate.testing._model_lanes import LaneTurns
-from flowgate.testing._model_parts import KeyedSubsetPool, MovableRequest, RoomGauge, Subset, SubsetPool
+from flowgate.testing._model_parts import (
+    KeyedSubsetPool,
+    MovableRequest,
+    RoomGauge,
+    Subset,
+    SubsetPool,
+    TellingSubsetPool,
+)
 from flowgate.testing._model_room import Room
 from flowgate.testing._model_shares import Lags
 from flowgate.testing._model_turns import Turns, check_cost
@@ -45,6 +52,7 @@ class CheckedEngine:
     Args:
         config: Where it begins.
         keyed: Whether requests of one subset share a lane; else each flow is a lane of its own.
+        telling: Whether the pool then tells which pods come and go, or only that something has changed.
         room: Requests that fill a pod, where the detector is its own.
         detector: Says how full pods are: at any moment, of any pod and load, and the same each time.
         usage_limit: Holds lower bands back. It must answer the same whenever it is asked the same.
@@ -56,12 +64,14 @@ class CheckedEngine:
         config: FlowControlConfig,
         *,
         keyed: bool = True,
+        telling: bool = False,
         room: int = 2,
         detector: SaturationDetector | None = None,
         usage_limit: UsageLimitPolicy | None = None,
         wrap: Callable[[SubsetPool], PodLocator] | None = None,
     ) -> None:
-        self.pool: SubsetPool = KeyedSubsetPool() if keyed else SubsetPool()
+        keyed_pool = TellingSubsetPool if telling else KeyedSubsetPool
+        self.pool: SubsetPool = keyed_pool() if keyed else SubsetPool()
         locator = self.pool if wrap is None else wrap(self.pool)
         self.gauge: RoomGauge = RoomGauge(room)
         detector = self.gauge if detector is None else detector

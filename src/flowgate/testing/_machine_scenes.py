@@ -79,6 +79,7 @@ def draw_scene(chance: Chance, parts: Parts) -> Scene:
     engine = CheckedEngine(
         draw_config(chance, kind, parts, mood),
         keyed=keyed,
+        telling=chance.choice([True, False]),
         room=chance.choice([1, 2, 3]),
         detector=parts.detector and parts.detector(),
         usage_limit=_draw_usage_limit(chance, parts),

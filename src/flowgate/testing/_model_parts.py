@@ -7,7 +7,17 @@ from typing import cast
 import attrs
 
 from flowgate.announcer import Announcer
-from flowgate.contracts import ChangeCallback, FlowGroup, FlowKey, Pod, PodLoad, PodMetrics, QueueItem, SafeQueue
+from flowgate.contracts import (
+    ChangeCallback,
+    FlowGroup,
+    FlowKey,
+    Pod,
+    PodLoad,
+    PodMetrics,
+    PoolCallback,
+    QueueItem,
+    SafeQueue,
+)
 from flowgate.policies import EarliestDeadlineFirst, RoundRobin
 
 __all__ = [
@@ -20,6 +30,7 @@ __all__ = [
     "RoomGauge",
     "Subset",
     "SubsetPool",
+    "TellingSubsetPool",
 ]
 
 Subset = frozenset[str] | None
@@ -118,6 +129,29 @@ class KeyedSubsetPool(SubsetPool):
     def selection_key(self, metadata: Mapping[str, object]) -> Hashable:
         """Return the subset."""
         return metadata["subset"]
+
+
+class TellingSubsetPool(KeyedSubsetPool):
+    """The same, and it tells which pods come and go."""
+
+    def set_names(self, names: Sequence[str]) -> None:
+        """Let there be these pods; where that changes the order of others, anything may have changed."""
+        before, self.names = self.names, tuple(names)
+        stay = [name for name in before if name in names]
+        come = [name for name in names if name not in before]
+        if [*stay, *come] == list(names):
+            gone = [self.pod(name) for name in before if name not in names]
+            self._announcer.announce((), removed=gone, added=[self.pod(name) for name in come])
+        else:
+            self._announcer.announce()
+
+    def selects(self, key: Hashable, pod: Pod) -> bool:
+        """Say whether a subset has a pod."""
+        return not isinstance(key, frozenset) or pod.name in key
+
+    def subscribe_changes(self, callback: PoolCallback) -> Callable[[], None]:
+        """Register a callback that is told which pods come and go; returns a function that takes it back."""
+        return self._announcer.subscribe_changes(callback)
 
 
 class RoomGauge:
