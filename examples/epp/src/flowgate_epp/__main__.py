@@ -13,6 +13,7 @@ import attrs
 from flowgate.configfile import ConfigError, explain, explain_error
 from flowgate.locators import StaticPodLocator, SubsetPodLocator
 from flowgate_epp.config import EppSettings, load
+from flowgate_epp.leadership import LeadershipLost
 from flowgate_epp.program import check_startable, run
 from flowgate_epp.report import describe
 from flowgate_epp.telemetry import TracingUnavailable
@@ -20,6 +21,7 @@ from flowgate_epp.telemetry import TracingUnavailable
 __all__ = ["main"]
 
 _FAILED = 1
+_LOST = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 after a shutdown in good order and for a good file, 1 when the file is wrong or the program
-        cannot start. A wrong command line exits with 2.
+        cannot start, 3 when somebody else may lead: start it again. A wrong command line exits with 2.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -51,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(run(settings))
     except (OSError, ValueError, TracingUnavailable) as error:
         return _complain(f"flowgate-epp cannot start: {error}")
+    except LeadershipLost:  # the log has said so
+        return _LOST
     return 0
 
 

@@ -77,7 +77,10 @@ class Reservation(Protocol):
 
 
 class Decides(Protocol):
-    """The director, as the stream of a request knows it."""
+    """The director, as the stream of a request knows it.
+
+    It may also have ``refuses() -> Refusal | None``, which is asked before a body is read.
+    """
 
     async def decide(self, inbound: Inbound) -> "Reservation | Refusal":
         """Hold the request until it may go on, and say where to; cancelled when its client goes away."""
@@ -131,12 +134,21 @@ class PodSink(Protocol):
         """
         ...
 
+    def change_pods(self, changed: Iterable[Pod], removed: Iterable[Pod] = ()) -> None:
+        """Change some pods of the pool, and look at no other: the way of a source that is told of changes.
+
+        Args:
+            changed: Pods that are new, or have other labels; what is known of the latter is kept.
+            removed: Pods that have left, before any of the others came; one that is `changed`, too, begins anew.
+        """
+        ...
+
 
 class PodSource(Protocol):
     """Where pods come from: a file, DNS, a list, a cluster."""
 
     async def run(self, sink: PodSink) -> None:
-        """Follow the pods until cancelled, and tell the sink of all of them at first and after each change.
+        """Follow the pods until cancelled: tell the sink of all of them at first, and of each change.
 
         A source that cannot be read logs that once for each outage, leaves the pool as it is, and tries again with
         jittered, growing pauses. Before the first good answer it tells nothing: the program is not ready until then.

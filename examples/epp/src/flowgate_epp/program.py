@@ -15,19 +15,24 @@ from flowgate.contracts import AdmissionController, FlowControlRequest
 from flowgate.locators import StaticPodLocator, SubsetPodLocator
 from flowgate.saturation import ConcurrencyDetector
 from flowgate_epp.admin import AdminServer, Board
+from flowgate_epp.cluster import Cluster
 from flowgate_epp.config import EppSettings
-from flowgate_epp.contracts import DecisionListener
+from flowgate_epp.contracts import Decides, DecisionListener
 from flowgate_epp.director import Director, DirectorSettings, GatewayRequest
 from flowgate_epp.extproc import Certificates, ExtProcServer
+from flowgate_epp.leadership import LeaderOnly, LeadershipLost
 from flowgate_epp.pods import PodStore
 from flowgate_epp.scheduling import Scheduler
 from flowgate_epp.scraping import Scraper
 from flowgate_epp.telemetry import Exposition, FlowMetrics, Logs, PodReading, Readings, start_tracing
+from flowgate_epp.waking import DemandMeter, KedaScaler
 
 __all__ = ["EndpointPicker", "check_startable", "run"]
 
 _logger = logging.getLogger("flowgate_epp")
 
+_UNTIL_ENVOY_HAS_NOTICED: Final = 2.0
+"""Seconds: its health checks come once in a second."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -43,6 +48,8 @@ class EndpointPicker:
         controller: Where requests wait; in legacy admission nothing does.
         server: Where Envoy finds us.
         admin: Where everybody else does.
+        cluster: What it does with a cluster.
+        keda: Where KEDA finds us; None where it is not to.
     """
 
     def __init__(self, settings: EppSettings, listeners: Sequence[DecisionListener] = ()) -> None:
@@ -50,9 +57,13 @@ class EndpointPicker:
         self._settings = settings
         self.store: PodStore = PodStore()
         self._locator = SubsetPodLocator(self.store, empty_hint=settings.director.empty_subset)
-        self._metrics = FlowMetrics(settings.telemetry.metrics, model_of=_model_of, clock=loop.time)
+        self._metrics = FlowMetrics(
+            settings.telemetry.metrics, model_of=_model_of, clock=loop.time, answers=settings.director.table
+        )
         self._board = Board(self._metrics, pool=settings.telemetry.metrics.pool)
         self._scraper = None if settings.scraper is None else Scraper(settings.scraper, self.store)
+        self._meter = DemandMeter(settings.waking.work)
+        self.cluster: Cluster = Cluster(settings, self._meter)
         self.controller, admission = self._make_admission()
         self._metrics.connect(
             Readings(
@@ -60,6 +71,10 @@ class EndpointPicker:
                 pods=self._read_pods,
                 scrape_failures=self._scrape_failures,
                 plugin_failures=self._plugin_failures,
+                demand=lambda: self._meter.demand,
+                is_leader=self.cluster.is_leader,
+                activator_writes=self.cluster.activator_writes,
+                kubernetes_failures=self.cluster.kubernetes_failures,
             )
         )
         self._scheduler = Scheduler(settings.scheduler)
@@ -68,15 +83,32 @@ class EndpointPicker:
             self._locator,
             self._scheduler,
             _without_longer_waits(settings),
-            settings.objectives,
+            self.cluster.objectives,
             [self._metrics.decided, self._board.decided, *listeners],
         )
-        self.server: ExtProcServer = ExtProcServer(self._director, settings.server)
+        decides: Decides = self._director if self.cluster.election is None else LeaderOnly(self._director, self)
+        self.server: ExtProcServer = ExtProcServer(decides, settings.server)
         exposition = Exposition(self._metrics, settings.telemetry.metrics)
         self.admin: AdminServer = AdminServer(self._board, exposition.render, self.not_ready, settings.admin)
+        keda = settings.waking.keda
+        self.keda: KedaScaler | None = (
+            None if keda is None else KedaScaler(self._meter, keda, is_leader=self.cluster.is_leader)
+        )
         self._is_listening = False
         self._is_serving = False
         self._is_draining = False
+        self._loss: LeadershipLost | None = None
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether new requests are taken: by the leader, and until it has stopped by one that has resigned."""
+        return self.cluster.is_leader() or (self._is_draining and not self.is_lost)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody else may lead, though nobody was asked to take over."""
+        election = self.cluster.election
+        return election is not None and election.is_lost
 
     def not_ready(self) -> Sequence[str]:
         """Say why no requests should be sent here, a sentence each; nothing when they should."""
@@ -85,6 +117,8 @@ class EndpointPicker:
             reasons.append("the server for Envoy does not listen yet")
         if not self.store.is_synced:
             reasons.append("the pods are not known yet")
+        elif not self.cluster.is_leader():
+            reasons.append("another endpoint picker leads, or nobody does yet")
         elif not self._is_serving:
             reasons.append("Envoy is not told yet that we serve")
         if self._is_draining:
@@ -98,19 +132,27 @@ class EndpointPicker:
             stop: Set to stop; cleared and set once more, to stop at once.
 
         Raises:
-            OSError: An address cannot be listened at.
-            ValueError: A certificate cannot be used.
+            OSError: An address cannot be listened at, or the cluster's credentials cannot be read.
+            ValueError: A certificate or credentials cannot be used.
+            LeadershipLost: Somebody else may lead; all that waited was told so.
         """
         async with AsyncExitStack() as parts:
             await parts.enter_async_context(self.controller)
+            await parts.enter_async_context(self.cluster)
             await self.admin.start()
             parts.push_async_callback(self.admin.stop)
             await self.server.start()
             parts.push_async_callback(self.server.shutdown, 0.0)
+            if self.keda is not None:
+                await self.keda.start()
+                parts.push_async_callback(self.keda.stop)
             self._is_listening = True
             _logger.info("listening for Envoy at port %d, for everybody else at %d", self.server.port, self.admin.port)
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._settings.pods.run(self.store), name="pods")]
+                background = [tasks.create_task(self.cluster.pods.run(self.store), name="pods")]
+                for name, part in self.cluster.background().items():
+                    background.append(tasks.create_task(part(), name=name))
+                background.append(tasks.create_task(self._lead(stop), name="election"))
                 if self._scraper is not None:
                     background.append(tasks.create_task(self._scraper.run(), name="scraper"))
                 background.append(tasks.create_task(self._tell_when_ready(), name="readiness"))
@@ -118,9 +160,24 @@ class EndpointPicker:
                 await self._drain(stop)
                 for task in background:
                     task.cancel()
+        if self._loss is not None:
+            raise self._loss
+
+    async def _lead(self, stop: asyncio.Event) -> None:
+        if self.cluster.election is None:
+            return
+        try:
+            await self.cluster.election.run()
+        except LeadershipLost as loss:
+            _logger.critical("%s: those who wait are told to come again, and the program ends", loss)
+            self._loss = loss
+            stop.set()
 
     async def _tell_when_ready(self) -> None:
         await self.store.synced()
+        if self.cluster.election is not None:
+            _logger.info("standing by, with %d pods", len(self.store.pods))
+            await self.cluster.election.leading()
         await self.server.set_serving(is_serving=True)
         self._is_serving = True
         _logger.info("ready, with %d pods", len(self.store.pods))
@@ -128,11 +185,11 @@ class EndpointPicker:
     async def _drain(self, stop: asyncio.Event) -> None:
         stop.clear()
         self._is_draining = True
-        seconds = self._settings.server.drain_timeout
+        seconds = 0.0 if self._loss is not None else self._settings.server.drain_timeout
         waiting = self.controller.stats().queued_requests
         _logger.info("shutting down, within %g s: %d requests wait", seconds, waiting)
-        draining = asyncio.ensure_future(self._let_end(seconds))
         hurry: asyncio.Task[object] = asyncio.create_task(stop.wait())
+        draining = asyncio.ensure_future(self._let_end(seconds, hurry))
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if not draining.done():
@@ -142,8 +199,23 @@ class EndpointPicker:
         await draining
         _logger.info("stopped")
 
-    async def _let_end(self, seconds: float) -> None:
+    async def _let_end(self, seconds: float, hurry: "asyncio.Task[object]") -> None:
+        if self._loss is None:
+            await self._hand_over()
+            await asyncio.wait([hurry], timeout=self._lame_duck())
         await asyncio.gather(self.server.shutdown(seconds), self.controller.drain(seconds))
+
+    def _lame_duck(self) -> float:
+        seconds = self._settings.server.lame_duck
+        if seconds is None:
+            return 0.0 if self.cluster.election is None else _UNTIL_ENVOY_HAS_NOTICED
+        return seconds
+
+    async def _hand_over(self) -> None:
+        """Let Envoy go elsewhere, and somebody else lead."""
+        await self.server.set_serving(is_serving=False)
+        if self.cluster.election is not None:
+            await self.cluster.election.resign()
 
     def _make_admission(self) -> tuple[FlowController, AdmissionController]:
         settings = self._settings
@@ -154,7 +226,7 @@ class EndpointPicker:
             )
             return idle, LegacyAdmissionController(self._locator, settings.detector)
         controller = settings.flow_control.new_controller(
-            locator=self._locator, detector=settings.detector, observers=[self._metrics]
+            locator=self._locator, detector=settings.detector, observers=[self._metrics, self._meter]
         )
         return controller, FlowControlAdmissionController(controller)
 

@@ -53,6 +53,45 @@ async def test_a_picker_killed_while_it_holds_is_told_within_a_second_and_one_th
             assert await flowing(world, status=200) < 2.0
 
 
+async def test_of_two_pickers_the_one_in_good_health_is_asked_and_the_other_takes_over(envoy, new_picker, eventually):
+    leader, follower = new_picker(), new_picker()
+    for each in (leader, follower):
+        await each.start()
+    await follower.say(is_serving=False)
+    both = tuple(f"127.0.0.1:{each.port}" for each in (follower, leader))
+    async with envoy(epp_endpoints=both) as world:
+        leader.pod = follower.pod = world.pod.address
+        await flowing(world, status=200)
+        for _ in range(10):
+            assert (await world.ask()).status_code == 200
+        assert follower.streams == 0
+        await leader.stop()
+        refused = await world.ask()
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        await follower.say(is_serving=True)
+        assert await flowing(world, status=200) < 2.0
+    await follower.stop()
+    await eventually(lambda: follower.ended == follower.streams)
+
+
+async def test_what_envoy_refuses_by_itself_says_when_to_come_again(envoy, picker_process):
+    """Dead while it holds, and dead before; a pod's own answer stays as it is."""
+    port = free_port()
+    async with envoy(epp_port=port) as world:
+        async with picker_process(port, world.pod.address, 1_000.0) as killed:
+            await flowing(world, status=None)
+            asking = asyncio.create_task(world.ask())
+            while await world.stat("http.clients.downstream_rq_active") < 1:
+                await asyncio.sleep(0.01)
+            killed.kill()
+            for answer in (await asking, await world.ask()):
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        async with picker_process(port, world.pod.address):
+            await flowing(world, status=200)
+            world.pod.fail(Fault("error", status=503))
+            assert "retry-after" not in (await world.ask()).headers
+
+
 async def flowing(world, status):
     """Wait until the picker is asked, or has let one request go; return how long that took."""
     start = time.monotonic()

@@ -15,6 +15,7 @@ from flowgate_epp.envoy_config.__main__ import main
 PLACES = {
     "address": {},
     "name": {"epp_host": "epp.example", "listen_host": "0.0.0.0", "admin_port": None},  # noqa: S104 - it is asked from other machines
+    "several": {"epp_endpoints": ["10.0.0.1:9002", "[::1]:9003"], "epp_server_name": "epp.example"},
     "ipv6": {"epp_host": "[::1]", "listen_host": "::"},
 }
 EXTRAS = {"plain": {}, "all": {"subset_header": "x-subset", "access_log": True, "max_held": 2**31 - 1}}
@@ -89,6 +90,14 @@ def test_a_name_is_resolved_and_an_address_is_not():
     assert "type" not in named
 
 
+def test_several_endpoint_pickers_are_several_hosts_of_one_cluster():
+    cluster = clusters(envoy_config(EnvoySettings(epp_endpoints=("10.0.0.1:9002", "[::1]:9003"))))["epp"]
+    assert cluster["type"] == "STATIC"
+    (place,) = cluster["load_assignment"]["endpoints"]
+    hosts = [each["endpoint"]["address"]["socket_address"] for each in place["lb_endpoints"]]
+    assert hosts == [{"address": "10.0.0.1", "port_value": 9002}, {"address": "::1", "port_value": 9003}]
+
+
 @pytest.mark.parametrize(("server_name", "sni"), [(None, "epp"), ("other", "other")])
 def test_tls_checks_the_name(server_name, sni):
     text = envoy_config(EnvoySettings(epp_host="epp", epp_tls_ca="/ca", epp_server_name=server_name))
@@ -112,6 +121,18 @@ def test_every_comment_fits_on_a_line():
         ({"epp_host": ""}, "epp_host must be an address or a name, not ''"),
         ({"epp_host": "a b"}, "epp_host must be an address or a name, not 'a b'"),
         ({"listen_host": "a\nb"}, "listen_host must be an address or a name, not 'a\\nb'"),
+        (
+            {"epp_endpoints": ["epp:9002"]},
+            "epp_endpoints must each be ADDRESS:PORT, such as '10.0.0.1:9002', not 'epp:9002'",
+        ),
+        (
+            {"epp_endpoints": ["10.0.0.1:0"]},
+            "epp_endpoints must each be ADDRESS:PORT, such as '10.0.0.1:9002', not '10.0.0.1:0'",
+        ),
+        (
+            {"epp_endpoints": ["10.0.0.1:1"], "epp_tls_ca": "/ca"},
+            "epp_server_name must be given where epp_endpoints are spoken to over TLS, not None",
+        ),
         ({"epp_tls_ca": ""}, "epp_tls_ca must be a file's path, not ''"),
         ({"body_mode": "all"}, "body_mode must be one of 'none', 'buffered', 'streamed', not 'all'"),
         ({"longest_hold": 0}, "longest_hold must be more than 0 seconds, not 0"),
@@ -145,6 +166,11 @@ def test_the_command_line_prints_it(capsys):
         longest_hold=30.0, subset_header="x-s", access_log=True,
     )  # fmt: skip
     assert capsys.readouterr().out == envoy_config(settings)
+
+
+def test_the_command_line_takes_several(capsys):
+    assert main(["--epp", "10.0.0.1:9,10.0.0.2:9"]) == 0
+    assert capsys.readouterr().out == envoy_config(EnvoySettings(epp_endpoints=("10.0.0.1:9", "10.0.0.2:9")))
 
 
 def test_as_a_program_it_prints_the_default():

@@ -52,6 +52,10 @@ class Director:
     cancelled_at: list[float] = attrs.field(factory=list)
     asked: asyncio.Event = attrs.field(factory=asyncio.Event)
     let_go: asyncio.Event = attrs.field(factory=asyncio.Event)
+    refusal: Refusal | None = None
+
+    def refuses(self) -> Refusal | None:
+        return self.refusal
 
     async def decide(self, inbound: Inbound) -> Slot | Refusal:
         self.inbounds.append(inbound)

@@ -202,13 +202,38 @@ def test_a_request_still_held_when_the_grace_ends_is_told_503(gateway, soon, mod
     async def scenario():
         async with gateway(request_body_mode=mode, request_trailer_mode="SEND") as envoy:
             envoy.director.first = envoy.director.held
-            posting = asyncio.ensure_future(post(envoy))
+            posting = asyncio.ensure_future(envoy.client.post("/echo", data=b"{}"))
             await envoy.director.asked.wait()
             await envoy.server.shutdown(0.05)
-            status, body = await posting
-            assert status == 503
-            assert b"shutting-down" in body
+            async with await posting as response:
+                assert response.status == 503
+                assert response.headers["retry-after"] == "2"
+                assert response.headers["x-flowgate-dropped-reason"] == "shutting-down"
+                assert b"shutting-down" in await response.read()
             assert len(envoy.director.cancelled_at) == 1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mode", ["NONE", "BUFFERED", "FULL_DUPLEX_STREAMED"])
+def test_a_director_that_refuses_all_is_heard_before_a_body_is_read(gateway, mode):
+    """A client that has sent no more than its headers has its answer; once all is well nothing is in the way."""
+    refusal = Refusal(503, "not-leading", "Later.", {"retry-after": "1"})
+
+    async def scenario():
+        async with gateway(request_body_mode=mode, request_trailer_mode="SEND") as envoy:
+            envoy.director.refusal = refusal
+            reader, writer = await asyncio.open_connection(*envoy.url.removeprefix("http://").split(":"))
+            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+            async with asyncio.timeout(5):
+                head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            assert b"retry-after: 1\r\n" in head
+            assert envoy.director.inbounds == []
+            writer.close()
+            await writer.wait_closed()
+            envoy.director.refusal = None
+            assert (await post(envoy))[0] == 200
 
     asyncio.run(scenario())
 

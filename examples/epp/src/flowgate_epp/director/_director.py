@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from flowgate import FlowControlError, Pod, QueueOutcome
-from flowgate.admission import PR_1952, STANDARD, ResponseTable, http_response
+from flowgate.admission import http_response
 from flowgate.contracts import AdmissionController, AdmissionTicket, PodLocator
 from flowgate_epp.contracts import Decision, DecisionListener, Inbound, Refusal
 from flowgate_epp.director._courses import Course
@@ -23,7 +23,6 @@ _log = logging.getLogger("flowgate_epp.director")
 
 _BAD_REQUEST: Final = 400
 _CLIENT_GONE: Final = 499
-_TABLES: Final[Mapping[str, ResponseTable]] = {"standard": STANDARD, "pr-1952": PR_1952}
 
 
 class Director:
@@ -63,7 +62,7 @@ class Director:
         closed: Any = getattr(scheduler, "closed", None)
         self._closed: Callable[[Pod], None] | None = closed if callable(closed) else None
         self._intake = Intake(settings, StaticObjectives() if objectives is None else objectives)
-        self._table = _TABLES[settings.answers]
+        self._table = settings.table
         self._listeners = tuple(listeners)
         # The locator's last answer, and its members: most answers are the same tuple as the one before.
         self._answer: Sequence[Pod] | None = None

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from flowgate.admission import PR_1952, STANDARD, ResponseTable
 from flowgate.validators import an_int, at_least, finite_seconds, instance_of, one_of
 
 __all__ = ["RESERVED", "DirectorSettings"]
@@ -91,3 +92,8 @@ class DirectorSettings:
     answers: Literal["standard", "pr-1952"] = attrs.field(default="standard", validator=one_of("standard", "pr-1952"))
     strict_body: bool = attrs.field(default=False, validator=instance_of(bool))
     assumed_tokens: int = attrs.field(default=256, validator=at_least(0))
+
+    @property
+    def table(self) -> ResponseTable:
+        """The table of answers."""
+        return STANDARD if self.answers == "standard" else PR_1952

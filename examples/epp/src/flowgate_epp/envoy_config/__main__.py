@@ -13,7 +13,7 @@ __all__ = ["main"]
 _ADDRESSES = {
     "listen": "where clients are served",
     "admin": "where Envoy's operators are; none for nowhere",
-    "epp": "where the Endpoint Picker is",
+    "epp": "where the Endpoint Picker is; several at fixed addresses are separated by commas",
 }
 
 
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _address(name: str, text: str) -> dict[str, Any]:
     if name == "admin" and text == "none":
         return {"admin_port": None}
+    if name == "epp" and "," in text:
+        return {"epp_endpoints": tuple(text.split(","))}
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal():
         raise ValueError(f"{name} must be HOST:PORT, not {text!r}")

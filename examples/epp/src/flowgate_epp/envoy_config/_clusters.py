@@ -29,7 +29,8 @@ def _epp(settings: EnvoySettings) -> str:
   load_assignment:
     cluster_name: epp
     endpoints:
-    - lb_endpoints: [{{endpoint: {{address: {address(settings.epp_host, settings.epp_port)}}}}}]
+    - lb_endpoints:
+{block(3, _endpoints(settings))}\
   connect_timeout: {duration(settings.connect_timeout)}
 {block(1, _http2(settings))}\
 {block(1, _circuit_breakers(settings))}\
@@ -43,8 +44,14 @@ def _epp(settings: EnvoySettings) -> str:
 {block(1, _tls(settings))}"""
 
 
+def _endpoints(settings: EnvoySettings) -> str:
+    places = [endpoint.rpartition(":")[::2] for endpoint in settings.epp_endpoints]
+    places = places or [(settings.epp_host, str(settings.epp_port))]
+    return "".join(f"- endpoint: {{address: {address(host, int(port))}}}\n" for host, port in places)
+
+
 def _discovery(settings: EnvoySettings) -> str:
-    return "type: STATIC\n" if is_ip(settings.epp_host) else _DNS
+    return "type: STATIC\n" if settings.epp_endpoints or is_ip(settings.epp_host) else _DNS
 
 
 _DNS = """\
@@ -84,7 +91,7 @@ health_checks:
 - grpc_health_check: {}
   timeout: 5s
   interval: 1s
-  no_traffic_interval: 1s  # the default is a minute
+  no_traffic_interval: 0.25s  # until the first request; the default is a minute
   unhealthy_interval: 0.25s  # once it is back, traffic flows again within this time
   unhealthy_threshold: 3
   healthy_threshold: 1

@@ -79,7 +79,25 @@ early_header_mutation_extensions:
     "@type": type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation
     mutations:
     - remove_on_match: {{key_matcher: {{prefix: x-gateway-destination-endpoint}}}}
-{access_log(settings)}"""
+{_LOCAL_REPLIES}{access_log(settings)}"""
+
+
+_LOCAL_REPLIES = """\
+# A 503 of Envoy's own means that an EPP or a pod was lost, or that no EPP leads: within seconds
+# another has taken its place. The EPP's refusals pass here, too: whether, and when, to come again
+# is for it to say.
+local_reply_config:
+  mappers:
+  - filter:
+      extension_filter:
+        name: envoy.access_loggers.extension_filters.cel
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter
+          expression: response.code == 503 && !response.code_details.startsWith("flowgate_epp")
+    headers_to_add:
+    - header: {key: retry-after, value: "2"}
+      append_action: ADD_IF_ABSENT
+"""
 
 
 def _route(settings: EnvoySettings) -> str:

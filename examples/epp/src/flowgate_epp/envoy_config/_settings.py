@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import attrs
 
 from flowgate.validators import an_int, finite_seconds, instance_of, one_of
+from flowgate_epp.envoy_config._yaml import is_ip
 
 __all__ = ["BodyMode", "EnvoySettings"]
 
@@ -15,6 +16,7 @@ BodyMode = Literal["none", "buffered", "streamed"]
 _HEADER_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 _Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 _MOST = 2**31 - 1
+_MOST_PORT = 65_535
 _OURS = "x-gateway-destination-endpoint"  # removed from what clients send
 
 
@@ -51,6 +53,14 @@ def _file(config: object, field: "attrs.Attribute[str]", value: str) -> None:
         raise ValueError(f"{field.name} must be a file's path, not {value!r}")
 
 
+def _endpoints(_config: object, field: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for endpoint in value:
+        instance_of(str)(_config, field, endpoint)
+        host, _, port = endpoint.rpartition(":")
+        if not (is_ip(host) and port.isdecimal() and 0 < int(port) <= _MOST_PORT):
+            raise ValueError(f"{field.name} must each be ADDRESS:PORT, such as '10.0.0.1:9002', not {endpoint!r}")
+
+
 @attrs.frozen(kw_only=True)
 class EnvoySettings:
     """What may differ from one Envoy to the next.
@@ -62,6 +72,8 @@ class EnvoySettings:
         admin_port: Its port; 0 for a free one, None for no admin interface.
         epp_host: Where the Endpoint Picker is: an IP address, or a name that is asked for again and again.
         epp_port: Its port.
+        epp_endpoints: ``ADDRESS:PORT`` of each where there are several at fixed addresses, instead of `epp_host` and
+            `epp_port`. Of several, also of those behind one name, the one in good health is asked: the leader.
         epp_tls_ca: A file with the certificate authorities that vouch for the Endpoint Picker; None for plain text.
         epp_server_name: The name in its certificate; None for `epp_host`.
         body_mode: How much of a request the Endpoint Picker gets to see.
@@ -89,6 +101,7 @@ class EnvoySettings:
     admin_port: int | None = attrs.field(default=9901, validator=_PORT_OR_NONE)
     epp_host: str = attrs.field(default="127.0.0.1", validator=_host)
     epp_port: int = attrs.field(default=9002, validator=_whole(1, 65_535))
+    epp_endpoints: tuple[str, ...] = attrs.field(default=(), converter=tuple, validator=_endpoints)
     epp_tls_ca: str | None = attrs.field(default=None, validator=attrs.validators.optional(_file))
     epp_server_name: str | None = attrs.field(default=None, validator=attrs.validators.optional(_host))
     body_mode: BodyMode = attrs.field(default="none", validator=one_of(*get_args(BodyMode)))
@@ -102,3 +115,7 @@ class EnvoySettings:
     pod_keep_alive: float = attrs.field(default=4.0, validator=finite_seconds)
     subset_header: str | None = attrs.field(default=None, validator=_header_name)
     access_log: bool = attrs.field(default=False, validator=instance_of(bool))
+
+    def __attrs_post_init__(self) -> None:
+        if self.epp_endpoints and self.epp_tls_ca is not None and self.epp_server_name is None:
+            raise ValueError("epp_server_name must be given where epp_endpoints are spoken to over TLS, not None")

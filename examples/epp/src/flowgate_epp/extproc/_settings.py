@@ -10,6 +10,7 @@ from flowgate.validators import an_int, at_least, finite_seconds, instance_of, n
 __all__ = ["ServerSettings", "TlsSettings"]
 
 _MEBIBYTE: Final = 1 << 20
+_LONGEST_LAME_DUCK: Final = 3600
 _LONGEST_KEEPALIVE: Final = 86_400  # gRPC counts milliseconds, in 32 bits
 _NAMESPACES: Final = ("envoy.lb.subset_hint", "envoy.lb")
 
@@ -40,6 +41,9 @@ class ServerSettings:
         max_body_bytes: The longest request body to be looked at, in bytes; a longer one is answered with 413.
         metadata_namespaces: The namespaces of Envoy's filter metadata that a decision may need; others are not read.
         drain_timeout: Seconds that the streams which are open at a shutdown may still last.
+        lame_duck: Seconds before that in which a shutdown still takes new requests, though it says that it is not to be
+            sent any: for as long as those who send them may not have noticed. None: 2 where one of several leads, for
+            so long Envoy may take; else 0.
         keepalive: Seconds of silence after which a connection of Envoy's is asked for a sign of life, so that the slots
             of an Envoy that has vanished come back.
     """
@@ -52,4 +56,5 @@ class ServerSettings:
         default=_NAMESPACES, converter=tuple, validator=deep_iterable(instance_of(str))
     )
     drain_timeout: float = attrs.field(default=30.0, validator=finite_seconds)
+    lame_duck: float | None = attrs.field(default=None, validator=optional(number_in(0, _LONGEST_LAME_DUCK)))
     keepalive: float = attrs.field(default=30.0, validator=[finite_seconds, number_in(0, _LONGEST_KEEPALIVE)])

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final, cast
 
@@ -18,7 +18,11 @@ __all__ = ["Stream"]
 
 _logger = logging.getLogger("flowgate_epp.extproc")
 _SHUTTING_DOWN: Final = Refusal(
-    HTTPStatus.SERVICE_UNAVAILABLE, "shutting-down", "The endpoint picker is shutting down."
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "shutting-down",
+    "The endpoint picker is shutting down.",
+    # As soon as another one, or this one again, can have taken its place.
+    {"x-flowgate-dropped-reason": "shutting-down", "retry-after": "2"},
 )
 _FAILED: Final = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, None, "The endpoint picker has failed.")
 _UNREADABLE: Final = Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, None, "The gateway's message cannot be read.")
@@ -35,7 +39,8 @@ class Stream:
     Args:
         context: gRPC's, with messages as bytes.
         exchange: What is said on it.
-        decides: Who decides.
+        decides: Who decides; where it has a method ``refuses``, that is asked before a body is read, and returns the
+            refusal of a request that need not be read, or None.
         notices: Where a message that cannot be read is told of.
     """
 
@@ -98,7 +103,11 @@ class Stream:
 
     async def _converse(self) -> None:
         exchange = self._exchange
+        refuses: Callable[[], Refusal | None] | None = getattr(self._decides, "refuses", None)
         while (message := await self._next()) is not None:
+            if refuses is not None and exchange.is_undecided and (refusal := refuses()) is not None:
+                await self._write(exchange.refuse(refusal))
+                return
             await self._write(exchange.receive(message))
             if exchange.wants_decision:
                 await self._write(await self._decide())

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import cast
+from typing import Any
 
 import attrs
 
 from flowgate import Pod, PodMetrics
 from flowgate.announcer import Announcer
-from flowgate.contracts import ChangeCallback
-from flowgate_epp.pods._entries import canonical_endpoint
+from flowgate.contracts import ChangeCallback, PoolCallback
+from flowgate_epp.pods._endpoints import Endpoints
 
 __all__ = ["PodStore"]
 
@@ -23,9 +23,10 @@ class PodStore:
     """The pool's pods with their newest metrics: filled by one `PodSource` and the scraper, read by everybody else.
 
     It is the controller's locator: every request shares one lane until a `SubsetPodLocator` around it parts them.
-    Of pods at the same address and port only the first is kept, for Envoy could not tell them apart; that is logged.
+    Of pods at the same address and port only the first is kept, for Envoy could not tell them apart; that is logged,
+    and when it leaves the next takes its place.
 
-    New metrics cost O(1), and the next reader of the whole pool O(pods), once for however many metrics came in between.
+    A change costs O(change), and the next reader of the whole pool O(pods), once for however many came in between.
 
     >>> store = PodStore()
     >>> store.set_pods([Pod("a", "10.0.0.1", 8000)])
@@ -39,7 +40,7 @@ class PodStore:
         self._pods: dict[Pod, Pod] = {}
         self._snapshot: tuple[Pod, ...] | None = ()
         self._announcer = Announcer()
-        self._twins: frozenset[Pod] = frozenset()
+        self._endpoints = Endpoints()
         self._has_synced = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -72,8 +73,9 @@ class PodStore:
             ValueError: Two pods have the same identity. Nothing has changed then.
             TypeError: One is no `Pod`.
         """
-        checked = _checked(pods)
-        new = {pod: self._renewed(pod) for pod in self._without_twins(checked)}
+        checked = _distinct(_checked(pods))
+        old_endpoints, self._endpoints = self._endpoints, Endpoints()
+        new = {pod: self._renewed(pod) for pod in checked if self._join(pod, old_endpoints)}
         old, self._pods = self._pods, new
         self._has_synced.set()
         if tuple(new) != tuple(old):
@@ -84,6 +86,31 @@ class PodStore:
         if changed:
             self._snapshot = None
             self._announcer.announce(changed)
+
+    def change_pods(self, changed: Iterable[Pod], removed: Iterable[Pod] = ()) -> None:
+        """Change some pods: new ones come after all others, those that stay keep their metrics. O(change).
+
+        Args:
+            changed: Pods that are new, or differ; of two of one identity the later counts.
+            removed: Those that have left before; one that is `changed`, too, begins anew. Strangers do no harm.
+
+        Raises:
+            TypeError: One is no `Pod`. Nothing has changed then.
+        """
+        changed, removed = _checked(changed), _checked(removed)
+        gone, come, renewed = dict[Pod, None](), dict[Pod, Pod](), dict[Pod, Pod]()
+        for pod in removed:
+            self._leave(pod, gone, come)
+        for pod in changed:
+            known, newer = self._pods.get(pod), self._renewed(pod)
+            if newer is known or not self._join(pod, self._endpoints):
+                continue
+            self._pods[pod] = newer
+            (come if known is None or pod in come else renewed)[pod] = newer
+        self._has_synced.set()
+        if gone or come or renewed:
+            self._snapshot = None
+            self._announcer.announce(tuple(renewed.values()), removed=tuple(gone), added=tuple(come.values()))
 
     def set_metrics(self, pod: Pod, metrics: PodMetrics) -> None:
         """Take what a pod has said of itself, and announce it; nothing when the pod has gone. O(1)."""
@@ -101,9 +128,17 @@ class PodStore:
         """Return the one selection's name."""
         return _ONE_SELECTION
 
+    def selects(self, key: Hashable, pod: Pod) -> bool:  # noqa: ARG002 - the contract's
+        """Return True: every pod is in the one selection."""
+        return True
+
     def subscribe(self, callback: ChangeCallback) -> Callable[[], None]:
         """Register a callback for changes; returns a function that takes it back."""
         return self._announcer.subscribe(callback)
+
+    def subscribe_changes(self, callback: PoolCallback) -> Callable[[], None]:
+        """Register a callback that is told which pods come and go; returns a function that takes it back."""
+        return self._announcer.subscribe_changes(callback)
 
     def _renewed(self, pod: Pod) -> Pod:
         known = self._pods.get(pod)
@@ -111,33 +146,42 @@ class PodStore:
             return pod
         return known if pod.labels == known.labels else attrs.evolve(pod, metrics=known.metrics)
 
-    def _without_twins(self, pods: Iterable[Pod]) -> Iterable[Pod]:
-        kept: dict[tuple[str, int], Pod] = {}
-        twins: dict[Pod, Pod] = {}
-        for pod in pods:
-            first = kept.setdefault(canonical_endpoint(pod), pod)
-            if first is not pod:
-                twins[pod] = first
-        for pod in twins.keys() - self._twins:
+    def _join(self, pod: Pod, known: Endpoints) -> bool:
+        """Let a pod have its endpoint, if no other has it; a twin that was none before is logged."""
+        was_twin = known.is_waiting(pod)
+        first = self._endpoints.join(pod)
+        if first is not None and not was_twin:
             _logger.warning(
                 'pod "%s" is left out: it is at %s, as "%s" is, and Envoy could not tell them apart',
                 pod.name,
                 pod.endpoint,
-                twins[pod].name,
+                first.name,
             )
-        self._twins = frozenset(twins)
-        return kept.values()
+        return first is None
+
+    def _leave(self, pod: Pod, gone: dict[Pod, None], come: dict[Pod, Pod]) -> None:
+        heir = self._endpoints.leave(pod)
+        if self._pods.pop(pod, None) is not None and come.pop(pod, None) is None:
+            gone[pod] = None
+        if heir is not None:
+            self._pods[heir] = come[heir] = heir
 
 
-def _checked(pods: Iterable[Pod]) -> Iterable[Pod]:
-    checked: dict[Pod, None] = {}
-    for pod in cast("Iterable[object]", pods):
+def _checked(pods: Iterable[Any]) -> tuple[Pod, ...]:
+    checked = tuple(pods)
+    for pod in checked:
         if not isinstance(pod, Pod):
             raise TypeError(f"pods must each be a Pod, not {pod!r}")
-        if pod in checked:
+    return checked
+
+
+def _distinct(pods: tuple[Pod, ...]) -> tuple[Pod, ...]:
+    seen: set[Pod] = set()
+    for pod in pods:
+        if pod in seen:
             raise ValueError(
                 "pods must differ in (namespace, name, address, port), "
                 f'but pod "{pod.name}" at {pod.endpoint} is there twice'
             )
-        checked[pod] = None
-    return checked
+        seen.add(pod)
+    return pods

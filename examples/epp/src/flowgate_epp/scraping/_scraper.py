@@ -37,6 +37,8 @@ class Scraper:
         self._engines = settings.engines
         self._watches: dict[Pod, tuple[PodWatch, asyncio.Task[None]]] = {}
         self._changed = asyncio.Event()
+        # Pods that may have come or gone since the last look; None: any may.
+        self._moved: dict[Pod, None] | None = None
         self._tally = Tally()
         self._is_stretched = False
 
@@ -64,7 +66,8 @@ class Scraper:
 
     async def run(self) -> None:
         """Scrape until cancelled."""
-        unsubscribe = self._store.subscribe(self._hear)
+        self._moved = None
+        unsubscribe = self._store.subscribe_changes(self._hear)
         try:
             async with self._new_session() as session, asyncio.TaskGroup() as tasks:
                 while True:
@@ -86,17 +89,23 @@ class Scraper:
             auto_decompress=False,
         )
 
-    def _hear(self, pods: Sequence[Pod] | None = None) -> None:
-        if pods is None:
-            self._changed.set()
+    def _hear(
+        self, pods: Sequence[Pod] | None = None, *, removed: Sequence[Pod] = (), added: Sequence[Pod] = ()
+    ) -> None:
+        if pods is not None and not removed and not added:
+            return
+        self._changed.set()
+        is_all = pods is None or self._moved is None
+        self._moved = None if is_all else {**(self._moved or {}), **dict.fromkeys([*removed, *added])}
 
     def _follow(self, session: aiohttp.ClientSession, tasks: asyncio.TaskGroup) -> None:
-        pods = dict.fromkeys(self._store.pods)
-        for pod in self._watches.keys() - pods.keys():
-            _, task = self._watches.pop(pod)
-            task.cancel()
-        for pod in pods:
-            if pod not in self._watches:
+        moved, self._moved = self._moved, {}
+        for pod in [*self._watches, *self._store.pods] if moved is None else moved:
+            is_there, is_watched = self._store.find(pod) is not None, pod in self._watches
+            if is_watched and not is_there:
+                _, task = self._watches.pop(pod)
+                task.cancel()
+            elif is_there and not is_watched:
                 watch = PodWatch(
                     pod, self._store, session, self._settings, self._engines, lambda: self.interval, self._tally
                 )

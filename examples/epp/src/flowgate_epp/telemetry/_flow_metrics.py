@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 
 import attrs
 
 from flowgate import QueueOutcome
+from flowgate.admission import STANDARD, ResponseTable
 from flowgate.contracts import Dispatched, Dropped, Enqueued, FlowControlRequest, Observer, PassEnded
 from flowgate.stats import ControllerStats
 from flowgate_epp.contracts import Decision
@@ -15,6 +16,7 @@ from flowgate_epp.telemetry._readings import PodReading, Readings, pool_saturati
 from flowgate_epp.telemetry._series import Histogram, Series, SeriesTable
 from flowgate_epp.telemetry._settings import MetricsSettings
 from flowgate_epp.telemetry._table import PASS_BUCKETS
+from flowgate_epp.waking import Demand
 
 __all__ = ["FlowMetrics", "Reading"]
 
@@ -34,10 +36,15 @@ class Reading:
         saturation: How full the pool is.
         series: What is told by flow.
         drops: How many requests were told not to go on, by reason and HTTP status.
+        refusals: Each reason and status that is told, be it at zero.
         passes: What dispatch passes took, in seconds.
         picks: What picking a pod took, in seconds.
         scrape_failures: By pod's name and endpoint.
         plugin_failures: By the plug-in's kind and name, the controller's among them.
+        demand: What waits and what runs.
+        is_leader: Whether this process decides.
+        activator_writes: By what became of them.
+        kubernetes_failures: By what is followed.
     """
 
     time: float
@@ -46,10 +53,26 @@ class Reading:
     saturation: float
     series: tuple[Series, ...]
     drops: dict[tuple[str, int], int]
+    refusals: tuple[tuple[str, int], ...]
     passes: Histogram
     picks: Histogram
     scrape_failures: dict[tuple[str, str], int]
     plugin_failures: dict[tuple[str, str], int]
+    demand: Demand
+    is_leader: bool
+    activator_writes: Mapping[str, int]
+    kubernetes_failures: Mapping[str, int]
+
+
+def _why(reason: str | None, outcome: QueueOutcome) -> str:
+    return reason or outcome.value
+
+
+def _refusals(answers: ResponseTable) -> tuple[tuple[str, int], ...]:
+    told = [(_why(reason, outcome), status) for outcome, (status, reason) in answers.items() if outcome != _DISPATCHED]
+    # Let go, and no pod left then: answered as one that lost its pods while it waited.
+    status, reason = answers[QueueOutcome.EVICTED_NO_PODS]
+    return (*told, (_why(reason, _DISPATCHED), status))
 
 
 def _no_model(_request: FlowControlRequest) -> str:
@@ -66,6 +89,7 @@ class FlowMetrics(Observer):
         settings: How many series there may be.
         model_of: Says which model a request asks for; called once or twice for each. None where that is not known.
         clock: The controller's, in seconds.
+        answers: How refusals are answered, so that each reason and status is told at zero before it happens.
     """
 
     def __init__(
@@ -74,12 +98,14 @@ class FlowMetrics(Observer):
         *,
         model_of: Callable[[FlowControlRequest], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        answers: ResponseTable = STANDARD,
     ) -> None:
         self._settings = MetricsSettings() if settings is None else settings
         self._model_of = _no_model if model_of is None else model_of
         self._clock = clock
         self._readings: Readings | None = None
         self._series = SeriesTable(self._settings.max_label_values, self._settings.flows, self._settings.models)
+        self._refusals = _refusals(answers)
         self._drops: dict[tuple[str, int], int] = {}
         self._passes = Histogram(PASS_BUCKETS)
         self._picks = Histogram(PASS_BUCKETS)
@@ -123,7 +149,7 @@ class FlowMetrics(Observer):
         if decision.pick_seconds:
             self._picks.observe(decision.pick_seconds)
         if decision.status != _GOES_ON:
-            which = decision.reason or decision.outcome.value, decision.status
+            which = _why(decision.reason, decision.outcome), decision.status
             self._drops[which] = self._drops.get(which, 0) + 1
 
     # -- what others ask
@@ -151,8 +177,13 @@ class FlowMetrics(Observer):
             saturation=pool_saturation(pods),
             series=tuple(self._series),
             drops=dict(self._drops),
+            refusals=self._refusals,
             passes=self._passes,
             picks=self._picks,
             scrape_failures=failures,
             plugin_failures=dict(Counter(stats.plugin_failures) + Counter(self._readings.plugin_failures())),
+            demand=self._readings.demand(),
+            is_leader=self._readings.is_leader(),
+            activator_writes=self._readings.activator_writes(),
+            kubernetes_failures=self._readings.kubernetes_failures(),
         )

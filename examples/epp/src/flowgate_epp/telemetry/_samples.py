@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from flowgate import QueueOutcome
-from flowgate.admission import STANDARD
 from flowgate_epp.telemetry._flow_metrics import Reading
 from flowgate_epp.telemetry._labels import clean_label
 from flowgate_epp.telemetry._readings import PodReading
@@ -49,7 +48,7 @@ def _requests(reading: Reading) -> Iterator[Sample]:
 
 
 def _drops(reading: Reading) -> Iterator[Sample]:
-    counts = {(reason, status): 0 for status, reason in STANDARD.values() if reason is not None} | reading.drops
+    counts = dict.fromkeys(reading.refusals, 0) | reading.drops
     for (reason, status), count in counts.items():
         yield (clean_label(reason), str(status)), count
 
@@ -112,6 +111,14 @@ def _age(reading: Reading, pod: PodReading) -> float | None:
     return None if pod.pod.metrics is None else max(0.0, reading.time - pod.pod.metrics.updated_at)
 
 
+def _by_what(value: Callable[[Reading], Mapping[str, int]]) -> Callable[[Reading], Iterator[Sample]]:
+    def samples(reading: Reading) -> Iterator[Sample]:
+        for what, count in value(reading).items():
+            yield (clean_label(what),), count
+
+    return samples
+
+
 SAMPLES: Mapping[str, Callable[[Reading], Iterable[Sample]]] = MappingProxyType(
     {
         "queue_size": _queue_size,
@@ -138,6 +145,17 @@ SAMPLES: Mapping[str, Callable[[Reading], Iterable[Sample]]] = MappingProxyType(
         "pod_running_requests": _of_pods(_running),
         "pod_kv_cache_usage": _of_pods(_kv_cache),
         "pod_metrics_age_seconds": _of_pods(_age),
+        "demand_requests": lambda reading: [
+            (("waiting",), reading.demand.waiting),
+            (("running",), reading.demand.running),
+        ],
+        "demand_work": lambda reading: [
+            (("waiting",), reading.demand.waiting_work),
+            (("running",), reading.demand.running_work),
+        ],
+        "is_leader": lambda reading: [((), int(reading.is_leader))],
+        "activator_writes_total": _by_what(lambda reading: reading.activator_writes),
+        "kubernetes_failures": _by_what(lambda reading: reading.kubernetes_failures),
         "scrape_failures_total": lambda reading: [
             (_pod_labels(*which), count) for which, count in reading.scrape_failures.items()
         ],

@@ -1,0 +1,30 @@
+"""Settings that fit together, and errors that name value and rule."""
+
+import re
+
+import pytest
+
+from flowgate_epp.leadership import LeaseSettings
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"duration": 10}, "renew_deadline must be less than duration, 10, not 10.0"),
+        ({"retry_interval": 10.0}, "retry_interval must be less than renew_deadline, 10.0, not 10.0"),
+        ({"duration": 0.9, "renew_deadline": 0.5, "retry_interval": 0.1}, "duration must be 1 or more, not 0.9"),
+        ({"duration": float("inf")}, "duration must be finite, not inf"),
+        ({"name": ""}, "name must be a name such as 'flowgate-epp', in lower case, not ''"),
+        ({"name": "a/b"}, "name must be a name such as 'flowgate-epp', in lower case, not 'a/b'"),
+        ({"namespace": "A"}, "namespace must be a name such as 'flowgate-epp', in lower case, not 'A'"),
+        ({"identity": ""}, "identity must not be empty"),
+    ],
+)
+def test_a_bad_setting_is_told_with_its_rule(changes, says):
+    with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+        LeaseSettings(**changes)
+
+
+def test_by_default_they_fit():
+    settings = LeaseSettings()
+    assert settings.duration > settings.renew_deadline > settings.retry_interval
