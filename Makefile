@@ -36,7 +36,7 @@ test: $(TO_RUN)
 
 # What a real API server is asked; `make test` asks a fake one, which the same tests hold to the real one's ways.
 kubernetes-test: $(TO_RUN)
-	FLOWGATE_KUBERNETES=$$($(BIN)/python -m examples.stage.kubernetes.build) && export FLOWGATE_KUBERNETES && \
+	FLOWGATE_KUBERNETES=$$($(BIN)/python -m examples.stage.kubernetes.binaries) && export FLOWGATE_KUBERNETES && \
 	$(BIN)/python -m pytest $(addprefix examples/epp/,tests/fake_kubernetes tests/kubernetes tests/manifests cluster_tests)
 
 lint: $(TO_DEVELOP)

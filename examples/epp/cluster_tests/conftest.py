@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 def binaries() -> Path:
     """The folder with the programs; it must be named, for a test that skips itself is no test."""
     folder = os.environ.get("FLOWGATE_KUBERNETES")
-    assert folder, "FLOWGATE_KUBERNETES must name the folder that `python -m examples.stage.kubernetes.build` prints"
+    assert folder, "FLOWGATE_KUBERNETES must name the folder that `python -m examples.stage.kubernetes.binaries` prints"
     return Path(folder)
 
 

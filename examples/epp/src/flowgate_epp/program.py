@@ -252,6 +252,9 @@ def check_startable(settings: EppSettings) -> None:
     """
     if settings.server.tls is not None:
         Certificates(settings.server.tls)
+    keda = settings.waking.keda
+    if keda is not None and keda.tls is not None:
+        Certificates(keda.tls, "waking.keda")
     tracing = start_tracing(settings.telemetry.tracing)
     if tracing is not None:
         tracing.close()

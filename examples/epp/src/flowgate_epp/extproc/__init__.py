@@ -2,8 +2,17 @@
 
 from flowgate_epp.extproc._certificates import Certificates
 from flowgate_epp.extproc._exchange import Exchange
+from flowgate_epp.extproc._listening import start_listening
 from flowgate_epp.extproc._notices import Notices
 from flowgate_epp.extproc._server import ExtProcServer
 from flowgate_epp.extproc._settings import ServerSettings, TlsSettings
 
-__all__ = ["Certificates", "Exchange", "ExtProcServer", "Notices", "ServerSettings", "TlsSettings"]
+__all__ = [
+    "Certificates",
+    "Exchange",
+    "ExtProcServer",
+    "Notices",
+    "ServerSettings",
+    "TlsSettings",
+    "start_listening",
+]

@@ -20,12 +20,17 @@ class Certificates:
 
     Files that cannot be used are logged once; what was read before stays in force.
 
+    Args:
+        settings: The files.
+        table: The table of the program's file whose ``tls`` they are.
+
     Raises:
         ValueError: They cannot be used at the start.
     """
 
-    def __init__(self, settings: TlsSettings) -> None:
+    def __init__(self, settings: TlsSettings, table: str = "server") -> None:
         self._settings = settings
+        self._table = f"{table}.tls"
         self._complaint = ""
         self._stamp = self._look()
         self._first = self._read()
@@ -59,7 +64,7 @@ class Certificates:
         try:
             stats = [Path(path).stat() for path in self._paths()]
         except OSError as error:
-            raise ValueError(f"server.tls: {error.filename} cannot be read: {error.strerror}") from error
+            raise ValueError(f"{self._table}: {error.filename} cannot be read: {error.strerror}") from error
         return tuple((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in stats)
 
     def _read(self) -> Any:
@@ -71,7 +76,8 @@ class Certificates:
                 context.load_verify_locations(settings.client_ca)
             certificate, key, *client_ca = (Path(path).read_bytes() for path in self._paths())
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise ValueError(f"server.tls: {' and '.join(self._paths())} cannot be used for TLS: {error}") from error
+            paths = " and ".join(self._paths())
+            raise ValueError(f"{self._table}: {paths} cannot be used for TLS: {error}") from error
         roots = client_ca[0] if client_ca else None
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=roots)
 

@@ -7,8 +7,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from flowgate_epp.contracts import Decides
-from flowgate_epp.extproc._certificates import Certificates
 from flowgate_epp.extproc._exchange import Exchange
+from flowgate_epp.extproc._listening import start_listening
 from flowgate_epp.extproc._notices import Notices
 from flowgate_epp.extproc._settings import ServerSettings
 from flowgate_epp.extproc._stream import Stream
@@ -65,8 +65,7 @@ class ExtProcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         method = grpc.stream_stream_rpc_method_handler(self._process)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, {"Process": method}),))
-        self._port = self._listen(server)
-        await server.start()
+        self._port = await start_listening(server, self._settings, "server")
         self._grpc = server
 
     async def set_serving(self, *, is_serving: bool) -> None:
@@ -116,17 +115,6 @@ class ExtProcServer:
             self._streams.discard(stream)
             if self._is_stopping and not self._streams:
                 self._is_idle.set()
-
-    def _listen(self, server: Any) -> int:
-        settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"{host}:{settings.port}"
-        try:
-            if settings.tls is None:
-                return int(server.add_insecure_port(address))
-            return int(server.add_secure_port(address, Certificates(settings.tls).credentials()))
-        except RuntimeError as error:
-            raise OSError(f"server: {address} cannot be listened at: is another program there?") from error
 
 
 def _options(settings: ServerSettings) -> list[tuple[str, int]]:

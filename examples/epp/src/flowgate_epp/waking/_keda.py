@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import grpc
 
-from flowgate_epp.extproc import Certificates
+from flowgate_epp.extproc import start_listening
 from flowgate_epp.waking._activity import Activity
 from flowgate_epp.waking._demand import Demand, DemandMeter
 from flowgate_epp.waking._settings import KedaSettings
@@ -120,12 +120,7 @@ class KedaScaler:
             self._push, MESSAGES["ScaledObjectRef"].FromString, _to_bytes
         )
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
-        try:
-            self._port = self._listen(server)
-            await server.start()
-        except BaseException:
-            await server.stop(None)  # or it would do so by itself, when it is collected and the loop may be closed
-            raise
+        self._port = await start_listening(server, self._settings, "waking.keda")
         self._grpc = server
 
     async def stop(self) -> None:
@@ -136,17 +131,6 @@ class KedaScaler:
             wake.set()
         if self._grpc is not None:
             await self._grpc.stop(_PARTING)
-
-    def _listen(self, server: Any) -> int:
-        settings = self._settings
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        address = f"{host}:{settings.port}"
-        try:
-            if settings.tls is None:
-                return int(server.add_insecure_port(address))
-            return int(server.add_secure_port(address, Certificates(settings.tls).credentials()))
-        except RuntimeError as error:
-            raise OSError(f"keda: {address} cannot be listened at: is another program there?") from error
 
     # -- what KEDA asks
 
