@@ -177,17 +177,17 @@ class Api:
             await done
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def counter() -> Iterator[int]:
     return iter(range(10_000))
 
 
-@pytest.fixture(scope="session", params=["fake", "real"] if BINARIES else ["fake"])
+@pytest.fixture(scope="module", params=["fake", "real"] if BINARIES else ["fake"])
 async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """A server that has widgets: the fake always, a real one too when FLOWGATE_KUBERNETES names its programs."""
     if request.param == "fake":
