@@ -31,8 +31,8 @@ __all__ = ["EndpointPicker", "check_startable", "run"]
 
 _logger = logging.getLogger("flowgate_epp")
 
-_UNTIL_ENVOY_HAS_NOTICED: Final = 2.0
-"""Seconds: its health checks come once in a second."""
+_UNTIL_ENVOY_HAS_NOTICED: Final = 4.0
+"""Seconds, half of them for each of two things to notice: its health checks come once in a second."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -201,8 +201,7 @@ class EndpointPicker:
 
     async def _let_end(self, seconds: float, hurry: "asyncio.Task[object]") -> None:
         if self._loss is None:
-            await self._hand_over()
-            await asyncio.wait([hurry], timeout=self._lame_duck())
+            await self._hand_over(hurry)
         await asyncio.gather(self.server.shutdown(seconds), self.controller.drain(seconds))
 
     def _lame_duck(self) -> float:
@@ -211,11 +210,15 @@ class EndpointPicker:
             return 0.0 if self.cluster.election is None else _UNTIL_ENVOY_HAS_NOTICED
         return seconds
 
-    async def _hand_over(self) -> None:
-        """Let Envoy go elsewhere, and somebody else lead."""
-        await self.server.set_serving(is_serving=False)
+    async def _hand_over(self, hurry: "asyncio.Task[object]") -> None:
+        """Let somebody else lead, and Envoy go there: given time to find the other before it leaves us."""
+        seconds = self._lame_duck() if self._is_serving else 0.0
         if self.cluster.election is not None:
             await self.cluster.election.resign()
+            seconds /= 2
+            await asyncio.wait([hurry], timeout=seconds)
+        await self.server.set_serving(is_serving=False)
+        await asyncio.wait([hurry], timeout=seconds)
 
     def _make_admission(self) -> tuple[FlowController, AdmissionController]:
         settings = self._settings

@@ -120,20 +120,23 @@ async def test_a_leader_that_is_killed_costs_those_it_held_503_and_the_other_ser
 async def test_a_leader_that_is_stopped_serves_what_it_holds_and_the_other_takes_over_at_once(
     stage: Stage, slots: Callable[..., dict[str, Any]]
 ) -> None:
-    """No request fails: those that wait are served by the old one, those that come by either."""
-    async with pair(stage, {**slots(4), "server": {"drain_timeout": 10, "lame_duck": 2.0}}) as both:
+    """No request fails: those that wait are served by the old one, those that come by either.
+
+    Envoy may notice that the one leaves before it notices that the other leads, unless it is given time for each.
+    """
+    async with pair(stage, {**slots(8), "server": {"drain_timeout": 10}}) as both:
         gateway = both.gateway
         await gateway.announce(await gateway.start_pod(slots=64, ttft=0.3))
         calls = [gateway.call() for _ in range(20)]
-        await gateway.holds(16)
+        await gateway.holds(12)
         leader = gateway.epp
         leader.process.terminate()
         later = []
-        for _ in range(40):
+        for _ in range(100):  # for longer than the old one takes any
             later.append(gateway.call())
             await asyncio.sleep(0.05)
         answers = await asyncio.gather(*[call.answer() for call in (*calls, *later)])
-        assert [answer.status for answer in answers] == [200] * 60
+        assert [answer.status for answer in answers] == [200] * 120
         assert await leader.process.wait() == 0
         assert (await both.leader()) is not leader
 

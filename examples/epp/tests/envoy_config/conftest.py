@@ -100,13 +100,6 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(scope="module", autouse=True)
-async def one_loop(anyio_backend):
-    """Keep one event loop for a module, since grpc.aio's poller reports late to the loop that began a call."""
-    yield
-    await asyncio.sleep(0.1)
-
-
 @pytest.fixture
 def envoy(tmp_path):
     """Start a world whose Envoy differs from the default as said."""

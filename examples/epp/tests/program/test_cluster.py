@@ -14,6 +14,7 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2 as ext_proc
 from envoy.service.ext_proc.v3 import external_processor_pb2_grpc as ext_proc_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flowgate.configfile import ConfigError
 from flowgate_epp.__main__ import main
@@ -150,6 +151,12 @@ async def asking(picker: EndpointPicker, **named: str) -> AsyncIterator["asyncio
             await asyncio.wait([answer])
 
 
+async def is_serving(picker: EndpointPicker) -> bool:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.server.port}") as channel:
+        told = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    return bool(told.status == health_pb2.HealthCheckResponse.SERVING)
+
+
 def status_of(answer: Any) -> int:
     return int(answer.immediate_response.status.code) if answer.HasField("immediate_response") else 200
 
@@ -211,10 +218,27 @@ async def test_one_leads_and_the_other_takes_over_when_it_stops(inside: Callable
                 assert (status_of(refused), bool(header_of(refused, "retry-after"))) == (503, True)
                 stop.set()
                 await until(lambda: not second.not_ready())
+                assert await is_serving(first)  # Envoy may not have noticed the second: it needs one of the two
                 async with asking(second) as answer:
+                    assert status_of(await answer) == 200
+                while await is_serving(first):
+                    await asyncio.sleep(0.01)
+                async with asking(first) as answer:  # nor that the first is no more to be asked
                     assert status_of(await answer) == 200
                 await task
                 assert "flowgate_is_leader 1\n" in (await get(second, "/metrics"))[1]
+
+
+async def test_who_has_never_led_ends_at_once(inside: Callable[[], Any]) -> None:
+    """Envoy sends nothing to one that stands by: there is nothing to notice."""
+    async with inside() as cluster:
+        config = cluster.config(leadership=QUICK, server={**SERVERS, "lame_duck": 60})
+        async with running(config) as (first, _, _):
+            await until(first.cluster.is_leader)
+            async with running(config) as (second, stop, task):
+                await until(lambda: second.store.is_synced)
+                stop.set()
+                await asyncio.wait_for(task, 30)
 
 
 async def test_a_lame_duck_takes_requests_until_it_is_noticed(inside: Callable[[], Any]) -> None:

@@ -42,8 +42,9 @@ class ServerSettings:
         metadata_namespaces: The namespaces of Envoy's filter metadata that a decision may need; others are not read.
         drain_timeout: Seconds that the streams which are open at a shutdown may still last.
         lame_duck: Seconds before that in which a shutdown still takes new requests, though it says that it is not to be
-            sent any: for as long as those who send them may not have noticed. None: 2 where one of several leads, for
-            so long Envoy may take; else 0.
+            sent any: for as long as those who send them may not have noticed. Where one of several leads, its health
+            stays good for the first half of them, in which Envoy finds the next leader. None: 4 there, for so long
+            Envoy may take; else 0.
         keepalive: Seconds of silence after which a connection of Envoy's is asked for a sign of life, so that the slots
             of an Envoy that has vanished come back.
     """
