@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
-from flowgate.capacity import Refusal, judge
+from flowgate.capacity import Refusal, has_room, judge
 from flowgate.contracts import Dropped, FlowControlRequest, FlowKey
 from flowgate.forecast import chance_to_miss
 from flowgate.items import Item
@@ -59,13 +59,15 @@ class Arrivals:
             return reject(request, None, 0, QueueOutcome.REJECTED_INVALID, f"it has a bad value: {error}", error)
         if is_closing:
             return reject(request, key, size, QueueOutcome.REJECTED_SHUTDOWN, "the controller is closing")
-        band = shard.registry.band(key.priority)
-        if band is None:
-            return reject(request, key, size, QueueOutcome.REJECTED_INVALID, self._no_band(key.priority))
+        band = shard.registry.bands.get(key.priority)
+        if band is None or band.is_retired:
+            band = shard.registry.band(key.priority)
+            if band is None:
+                return reject(request, key, size, QueueOutcome.REJECTED_INVALID, self._no_band(key.priority))
         now = shard.ledger.now
-        if shard.lanes.waiting or now >= shard.locator.due or now >= shard.detector.due:
+        if now >= shard.locator.due or now >= shard.detector.due or shard.deadlines.may_be_due(now):
             shard.keep_time(now)
-        if shard.locator.is_silent or shard.detector.is_silent:
+        if shard.has_silent_plugins:
             shard.locator.look_again()
             shard.detector.look_again()
         arrival = _Arrival(request, key, size, ttl, metadata, band, shard.lanes.lane_of(key, metadata, now))
@@ -73,6 +75,8 @@ class Arrivals:
 
     def _hold(self, arrival: _Arrival) -> Ticket | Item | Dropped:
         shard = self._shard
+        if arrival.band.is_plain and has_room(shard.registry, arrival.band, arrival.byte_size):
+            return self._enqueue(arrival)
         refusal, victims = self._judge(arrival)
         if (refusal is not None or victims) and shard.pending:
             # A pass that is due may make room, or let this very request go: it comes first.
@@ -129,25 +133,28 @@ class Arrivals:
     def _try_now(self, arrival: _Arrival) -> Ticket | None:
         """Dispatch an arrival at once, if nothing waits that must go first and a candidate is open."""
         shard, band, lane = self._shard, arrival.band, arrival.lane
-        if shard.lanes.waiting:
-            if shard.pending or shard.holds_back:
+        waiting = shard.lanes.waiting
+        if waiting:
+            if shard.pods.dirty or shard.pending or shard.holds_back:
                 return None
             top = lane.top()
             if top is not None and top.band.priority >= band.priority:
                 return None
-        if not shard.ceilings.is_static:
-            shard.ceilings.update((lane,), (band.priority,))
-        ceiling = shard.ceilings.of(band.priority)
+        ceilings = shard.ceilings
+        if not ceilings.is_static:
+            ceilings.update((lane,), (band.priority,))
+        ceiling = ceilings.of(band.priority)
         state = lane.candidates.best(ceiling)
-        shard.plan_reads()
-        if state is None or (shard.lanes.waiting and shard.pods.dirty):
+        if shard.detector.changes_by_time:
+            shard.plan_reads()
+        if state is None or (waiting and shard.pods.dirty):
             return None  # a pod that was read anew may be open to somebody who waits for it
-        flow = shard.registry.flow(band, arrival.flow_key)
-        now = shard.ledger.now
+        key, now = arrival.flow_key, shard.ledger.now
+        flow = band.flows.get(key.id) or shard.registry.flow(band, key)
         ticket = Ticket(self._owner, arrival.request, flow, lane.candidates.open(ceiling), 0.0, now)
         shard.registry.take_off(flow)
         shard.pods.charge(ticket, state, now)
-        shard.ledger.dispatched(ticket, band, arrival.flow_key, arrival.byte_size, waited=False)
+        shard.ledger.dispatched(ticket, band, key, arrival.byte_size, waited=False)
         if not band.is_memoryless:
             self._charge_idle(arrival, ticket, flow)
         return ticket
@@ -166,11 +173,11 @@ class Arrivals:
 
     def _enqueue(self, arrival: _Arrival) -> Item | Dropped:
         shard, band, lane = self._shard, arrival.band, arrival.lane
-        may_go = shard.pending or shard.holds_back
-        flow = shard.registry.flow(band, arrival.flow_key)
+        may_go = shard.pods.dirty or shard.pending or shard.holds_back
+        flow = band.flows.get(arrival.flow_key.id) or shard.registry.flow(band, arrival.flow_key)
         try:
             item = self._new_item(arrival, shard.groups.queue_for(lane, flow))
-            shard.lanes.put(item)
+            shard.lanes.put(item, shard.ledger.now)
         except Exception as error:  # a user's queue may raise anything
             shard.ledger.plugin_failed("queue", band.config.queue_factory, error)
             message = f"the queue of band {band.priority} does not take it: {error}"

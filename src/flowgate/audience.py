@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from flowgate.contracts import (
     Dispatched,
@@ -79,15 +79,17 @@ class Audience:
         if not found:
             raise TypeError(f"an observer must have one of {', '.join(_METHODS.values())}; {observer!r} has none")
 
-    def publish(self, event: object) -> None:
-        """Tell everybody who wants to hear of an event."""
-        if isinstance(event, PluginFailed):
-            self._failures.write(event)
-        for observer, method in self._listeners.get(type(event), ()):
-            try:
-                method(event)
-            except Exception as error:  # an observer may raise anything
-                if isinstance(event, PluginFailed):  # telling the observers of this one would go round in circles
-                    self._failures.write(PluginFailed(event.time, "observer", plugin_name(observer), error))
-                else:
-                    self._on_failure(observer, error)
+    def publish(self, events: Iterable[object]) -> None:
+        """Tell everybody who wants to hear of these events, in order."""
+        for event in events:
+            kind = type(event)
+            if kind is PluginFailed:
+                self._failures.write(cast("PluginFailed", event))
+            for observer, method in self._listeners.get(kind, ()):
+                try:
+                    method(event)
+                except Exception as error:  # an observer may raise anything
+                    if isinstance(event, PluginFailed):  # telling the observers of this one would go round in circles
+                        self._failures.write(PluginFailed(event.time, "observer", plugin_name(observer), error))
+                    else:
+                        self._on_failure(observer, error)

@@ -13,7 +13,7 @@ from flowgate.items import Item
 from flowgate.outcomes import QueueOutcome
 from flowgate.registry import Band, Registry
 
-__all__ = ["Refusal", "judge"]
+__all__ = ["Refusal", "has_room", "judge"]
 
 Refusal = tuple[QueueOutcome, str]
 """Why a request may not wait, as outcome and sentence."""
@@ -67,6 +67,11 @@ def judge(
     return (QueueOutcome.REJECTED_CAPACITY if has_pods else QueueOutcome.REJECTED_NO_PODS, shortage), ()
 
 
+def has_room(registry: Registry, band: Band, byte_size: int) -> bool:
+    """Return whether a request fits under the limits of its band and of the controller, with nobody leaving."""
+    return _fits(band, byte_size) and _fits(registry, byte_size)
+
+
 def _make_room(registry: Registry, arrival: _Newcomer) -> tuple[str | None, Sequence[Item]]:
     """Find out which limit an arrival would exceed, in words, and who makes room for it; None and nobody if it fits."""
     band, key, size = arrival
@@ -76,7 +81,7 @@ def _make_room(registry: Registry, arrival: _Newcomer) -> tuple[str | None, Sequ
         own = _excess(queued, queued_bytes, size, limits)
         if not own.fits:
             return _in_words(f"flow {key.id!r}", queued, queued_bytes, size, limits), ()
-    if _fits(band, size) and _fits(registry, size):
+    if has_room(registry, band, size):
         return None, ()
     in_band = _excess_of(band, size)
     in_all = _excess_of(registry, size)

@@ -4,10 +4,10 @@ One `FlowController` holds one `ShardProcessor` and one event loop. Each of its 
 by what the step caused: callers are woken, observers told, the next pass and the one timer planned.
 """
 
-import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from threading import get_ident
 from types import TracebackType
 from typing import Self, cast
 
@@ -78,6 +78,8 @@ class FlowController:
             clock=self._time,
             wake=self._announced,
         )
+        self._ledger = self._processor.ledger
+        self._waiting = self._processor.shard.lanes.waiting  # not empty: somebody waits
         self._audience = Audience(observers, self._observer_failed)
         self._processor.ledger.hears = self._audience.hears
         if PassEnded in self._audience.hears:
@@ -96,7 +98,7 @@ class FlowController:
     async def __aenter__(self) -> Self:
         if self._loop is not None:
             raise RuntimeError("a FlowController can be entered only once")
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._loop = open_loop(self._turn, self._withdraw)
         try:
             for plugin in self._plugins:
@@ -164,11 +166,12 @@ class FlowController:
             RequestEvicted: It was queued, and left the queue without being dispatched.
             RuntimeError: The controller is not entered, or this is another thread.
         """
-        loop = self._running()
-        processor = self._processor
-        result = processor.submit(request, loop.time())
+        loop = self._loop
+        if loop is None or get_ident() != self._thread:
+            loop = self._running()  # which says what is wrong
+        result = self._processor.submit(request, loop.time())
         if isinstance(result, Ticket):
-            if processor.ledger.events or processor.ledger.finished or processor.has_waiting:
+            if self._ledger.events or self._waiting or self._ledger.finished:
                 self._settle()
             if self._until_yield:
                 await self._count_down(result, loop)
@@ -178,7 +181,8 @@ class FlowController:
             raise error_of(result)
         waiter = loop.park(result)
         try:
-            self._settle()
+            if not loop.is_due or self._ledger.events or self._ledger.finished:
+                self._settle()
             await waiter
         except BaseException:
             self._abandon(result)
@@ -271,10 +275,10 @@ class FlowController:
 
     def release_ticket(self, ticket: Ticket, result: ReleaseResult) -> None:
         """Take a ticket's slot back; `Ticket.release` calls it."""
-        self._running()
-        processor = self._processor
-        processor.release(ticket, result, self._time())
-        if processor.ledger.events or processor.has_waiting:
+        if get_ident() != self._thread:
+            self._running()
+        self._processor.release(ticket, result, self._time())
+        if self._ledger.events or (self._waiting and not self._loop.is_due):  # type: ignore[union-attr] # or there would be no ticket
             self._settle()
 
     def is_open(self, ticket: Ticket, state: PodState) -> bool:
@@ -305,7 +309,7 @@ class FlowController:
     def _running(self) -> EventLoop:
         if self._loop is None:
             raise RuntimeError("the FlowController is not entered: use it as an async context manager")
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             raise RuntimeError("a FlowController belongs to its event loop's thread; elsewhere use notify_threadsafe()")
         return self._loop
 
@@ -330,24 +334,25 @@ class FlowController:
 
     def _settle(self) -> None:
         """Wake callers, tell observers, and plan what comes next. What they do in turn is done in the same loop."""
-        if self._is_settling or self._loop is None or self._processor.is_stepping:
+        loop, ledger = self._loop, self._ledger
+        if self._is_settling or loop is None or self._processor.is_stepping:
             return  # whoever settles, or made the step, goes on with this
-        processor = self._processor
         self._is_settling = True
         try:
-            while processor.ledger.finished or processor.ledger.events:
-                finished, processor.ledger.finished = processor.ledger.finished, []
-                for item in finished:
-                    if not self._loop.wake(item):
-                        self._abandon(item)
-                events, processor.ledger.events = processor.ledger.events, []
-                for event in events:
-                    self._audience.publish(event)
+            while ledger.finished or ledger.events:
+                if ledger.finished:
+                    finished, ledger.finished = ledger.finished, []
+                    for item in finished:
+                        if not loop.wake(item):
+                            self._abandon(item)
+                if ledger.events:
+                    events, ledger.events = ledger.events, []
+                    self._audience.publish(events)
         finally:
             self._is_settling = False
         # Nothing waits and nothing was planned: nothing to plan. A turn is due: it will plan.
-        if (self._is_planned or processor.has_waiting) and not self._loop.is_due:
-            self._plan(self._loop)
+        if (self._is_planned or self._waiting) and not loop.is_due:
+            self._plan(loop)
 
     def _plan(self, loop: EventLoop) -> None:
         processor = self._processor

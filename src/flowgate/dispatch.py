@@ -116,6 +116,8 @@ class DispatchPass:
             saturation = self._pods.read(state)
             dirty.pop(state, None)  # the reading itself may have marked it
             if saturation < 1.0:
+                if not (dirty or heap):
+                    return state  # the only one
                 heapq.heappush(heap, (saturation, len(state.lanes), state.serial, state))
         while heap:
             saturation, _, _, state = heapq.heappop(heap)
@@ -130,7 +132,7 @@ class DispatchPass:
             return False
         if state.saturation >= self._ceilings.of(group.band.priority):
             return False
-        if group.lane in self._lanes.offers:
+        if group.lane in self._lanes.offers and len(group.lane.candidates) > 1:
             best = self._best_of(group.lane)
             if best is not None and best is not state and best.saturation < state.saturation:
                 self._pods.dirty[best] = None

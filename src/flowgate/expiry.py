@@ -42,6 +42,10 @@ class Deadlines:
         """Return how many cells there are, void ones included."""
         return len(self._cells)
 
+    def may_be_due(self, now: float) -> bool:
+        """Return whether anything may be due; False is sure. One look at the heap, for each arrival."""
+        return bool(self._cells) and self._cells[0][0] <= now
+
     @property
     def next_due(self) -> float:
         """The earliest time at which something may be due; infinite when there is none. O(1), amortised O(log n)."""
@@ -60,7 +64,9 @@ class Deadlines:
     def add(self, item: Item, lane: Lane) -> None:
         """Watch over a waiting item. One that came from another lane keeps its place by arrival."""
         if item.states_ttl:
-            item.timer = self._push(item.deadline, item)
+            self._serial += 1
+            item.timer = cell = [item.enqueue_time + item.effective_ttl, self._serial, item]
+            heapq.heappush(self._cells, cell)
             return
         later = list(takewhile(lambda other: other.arrival > item.arrival, reversed(lane.budgeted)))
         lane.budgeted[item] = None
@@ -74,8 +80,11 @@ class Deadlines:
         if not item.states_ttl:
             del lane.budgeted[item]
         elif item.timer is not None:
-            self._void_cell(item.timer)
+            item.timer[2] = None
             item.timer = None
+            self._void += 1
+            if self._void > _SLACK and self._void > len(self._cells) // 2 + _SLACK:
+                self._sweep()
 
     def watch(self, lane: Lane) -> None:
         """Make sure of a cell no later than the lane's next expiry; called when that may have come nearer."""
@@ -120,6 +129,9 @@ class Deadlines:
         cell[2] = None
         self._void += 1
         if self._void > len(self._cells) // 2 + _SLACK:
-            self._cells = [cell for cell in self._cells if cell[2] is not None]
-            heapq.heapify(self._cells)
-            self._void = 0
+            self._sweep()
+
+    def _sweep(self) -> None:
+        self._cells = [cell for cell in self._cells if cell[2] is not None]
+        heapq.heapify(self._cells)
+        self._void = 0

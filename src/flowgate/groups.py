@@ -18,6 +18,7 @@ from flowgate.ticket import Ticket
 __all__ = ["Groups"]
 
 _SLACK = 16
+_MOST_SPARE = 128
 
 
 class Groups:
@@ -44,14 +45,12 @@ class Groups:
         self._fail = on_failure
         self._retry_interval = retry_interval
 
-    def group_of(self, lane: Lane, band: Band) -> Group:
-        """Return the group of a band in a lane, made when needed."""
-        group = lane.groups.get(band.priority)
-        if group is None or group.band is not band:
-            if len(lane.groups) > 2 * len(self._registry.bands) + _SLACK:
-                self._sweep(lane)
-            group = lane.groups[band.priority] = Group(lane, band, None)
-            self.revive(group)
+    def _new_group(self, lane: Lane, band: Band) -> Group:
+        """Make the group of a band in a lane, in place of one whose band is gone."""
+        if len(lane.groups) > 2 * len(self._registry.bands) + _SLACK:
+            self._sweep(lane)
+        group = lane.groups[band.priority] = Group(lane, band, None)
+        self.revive(group)
         return group
 
     def _sweep(self, lane: Lane) -> None:
@@ -65,12 +64,16 @@ class Groups:
 
     def queue_for(self, lane: Lane, flow: Flow) -> FlowQueue:
         """Return the queue of a flow in a lane; a new one counts for nothing until something is put into it."""
-        group = self.group_of(lane, flow.band)
-        queue = group.flows.get(flow)
-        return queue or self._new_queue(flow, group, flow.band.config.queue_factory)
+        group = lane.groups.get(flow.band.priority)
+        if group is None or group.band is not flow.band:
+            group = self._new_group(lane, flow.band)
+        queue = group.flows.get(flow)  # not empty, or it would not be there
+        return queue or self._new_queue(flow, group, flow.band.queue_factory)
 
     def _new_queue(self, flow: Flow, group: Group, factory: QueueFactory) -> FlowQueue:
-        queue = FlowQueue(flow, group, factory(flow.band.comparator))
+        band = flow.band
+        spare = band.spare_queues if factory is band.queue_factory else None
+        queue = FlowQueue(flow, group, spare.pop() if spare else factory(band.comparator))
         if flow.band.weight_of is not None:
             queue.weight = self._weigh(flow, flow.band.weight_of)
         return queue
@@ -103,7 +106,10 @@ class Groups:
     def add(self, item: Item) -> None:
         """Put an item into its queue, score and cost taken now. Whatever a user's queue raises passes through."""
         queue, band = item.queue, item.queue.group.band
-        self.price(item)
+        if band.cost_of is None:
+            item.cost = 1
+        else:
+            self.price(item)
         item.score, error = take_key(band.ordering, item)
         if error is not None:
             self._fail("dispatch policy", band.config.dispatch, error)
@@ -116,6 +122,15 @@ class Groups:
             queue.queue.add(item)
             # So it was the key: keys that do not compare among themselves are the policy's failure.
             self._fail("dispatch policy", band.config.dispatch, problem)
+        queue.waiting += 1
+
+    def retire(self, queue: FlowQueue) -> None:
+        """Take back the queue of a flow that waits no longer, for the next that begins to."""
+        band = queue.flow.band
+        is_own = band.has_own_queues and type(queue.queue) is band.queue_factory
+        if is_own and len(band.spare_queues) < _MOST_SPARE:
+            band.spare_queues.append(queue.queue)
+            queue.queue = band.empty_queue  # somebody may look at it still
 
     # -- what fairness is told
 
@@ -141,7 +156,7 @@ class Groups:
         try:
             if is_dispatched:
                 policy.charged(queue, item)
-            if not queue.queue:
+            if not queue.waiting:
                 policy.emptied(queue)
             elif was_head:
                 policy.head_changed(queue)

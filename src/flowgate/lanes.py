@@ -74,18 +74,23 @@ class Candidates:
 
     def best(self, ceiling: float) -> PodState | None:
         """Return the least saturated pod that is below the ceiling; ties go to the one that fewest lanes name."""
-        self._catch_up()
+        table = self._table
+        if self._cursor != table.changes_end or self._epoch != table.watch.epoch or self._fresh:
+            self._catch_up()
         heap, entries = self._heap, self._entries
         while heap:
             entry = heap[0]
-            if entries.get(entry[3]) is entry:
-                return entry[3] if entry[0] < ceiling else None
+            state = entry[3]
+            if entries.get(state) is entry:
+                return state if entry[0] < ceiling else None
             heapq.heappop(heap)
         return None
 
     def open(self, ceiling: float) -> tuple[PodState, ...]:
         """Return the pods below the ceiling, in the locator's order."""
-        self._catch_up()
+        table = self._table
+        if self._cursor != table.changes_end or self._epoch != table.watch.epoch or self._fresh:
+            self._catch_up()
         if self._open is None:
             self._open = tuple([state for state, entry in self._entries.items() if entry is not None])
         if ceiling < 1.0:
@@ -93,28 +98,37 @@ class Candidates:
         return self._open
 
     def _catch_up(self) -> None:
-        table = self._table
-        end = table.changes_base + len(table.changes)
-        behind = end - self._cursor
-        if self._epoch == table.watch.epoch and not behind and not self._fresh:
+        table, entries = self._table, self._entries
+        end, epoch = table.changes_end, table.watch.epoch
+        if self._cursor == end - 1 and self._epoch == epoch and not self._fresh and table.changes:
+            state = table.changes[-1]  # one change since the last look: what each request brings
+            if state in entries:
+                self._look_at(state)
+            self._cursor = end
             return
-        if self._epoch != table.watch.epoch or behind > len(self._entries) or self._cursor < table.changes_base:
-            for state in self._entries:
+        base = end - len(table.changes)
+        if self._epoch != epoch or end - self._cursor > len(entries) or self._cursor < base:
+            for state in entries:
                 self._look_at(state)
         else:
-            for state in [*table.changes[self._cursor - table.changes_base :], *self._fresh]:
-                if state in self._entries:
+            for state in [*table.changes[self._cursor - base :], *self._fresh]:
+                if state in entries:
                     self._look_at(state)
         self._fresh.clear()
         self._cursor = end
-        self._epoch = table.watch.epoch
+        self._epoch = epoch
 
     def _look_at(self, state: PodState) -> None:
-        saturation = self._table.read(state)
+        table = self._table
+        saturation = state.saturation if state.read_epoch == table.watch.epoch else table.read(state)
         old = self._entries[state]
-        entry = (saturation, len(state.lanes), state.serial, state) if saturation < 1.0 else None
-        if entry == old:
+        lanes = len(state.lanes)
+        if old is None:
+            if saturation >= 1.0:
+                return
+        elif saturation == old[0] and lanes == old[1]:
             return  # on an idle pool the usual case
+        entry = (saturation, lanes, state.serial, state) if saturation < 1.0 else None
         if entry is None or old is None:
             self._open = None
         self._entries[state] = entry
@@ -134,6 +148,8 @@ class FlowQueue:
     queue: SafeQueue
     weight: float = 1.0
     """What the flow weighs, taken when it began to wait."""
+    waiting: int = 0
+    """How many items the engine has put into the queue: asking that is a call in Python, several times a request."""
 
     def __repr__(self) -> str:
         return f"<FlowQueue of {self.flow.key}: {len(self.queue)} waiting>"

@@ -84,8 +84,14 @@ class LaneTable:
 
     def lane_of(self, flow_key: FlowKey, metadata: Mapping[str, object], now: float) -> Lane:
         """Return the lane of an arrival, its candidates resolved as freshly as the locator allows."""
-        key = self._key_of(flow_key, metadata)
-        lane = self._lanes.get(key)
+        try:
+            key = flow_key if self._selection_key is None else self._selection_key(metadata)
+            lane = self._lanes.get(key)
+        except Exception as error:  # a plug-in may raise anything, or answer with what has no hash
+            self._watch.fail(error)
+            self._key_fault = error
+            key = _UNRESOLVED
+            lane = self._lanes.get(key)
         if lane is None:
             self._trim()
             lane = Lane(key, self._selection_key is not None, Candidates((), self._pods))
@@ -98,18 +104,6 @@ class LaneTable:
         elif not lane.waiting:
             self.resolve(lane, metadata, now)
         return lane
-
-    def _key_of(self, flow_key: FlowKey, metadata: Mapping[str, object]) -> object:
-        if self._selection_key is None:
-            return flow_key
-        try:
-            key = self._selection_key(metadata)
-            hash(key)
-        except Exception as error:  # a plug-in may raise anything
-            self._watch.fail(error)
-            self._key_fault = error
-            return _UNRESOLVED
-        return key
 
     def resolve(self, lane: Lane, metadata: Mapping[str, object], now: float) -> None:
         """Ask the locator for a lane's candidates."""
@@ -251,17 +245,18 @@ class LaneTable:
 
     # -- items
 
-    def put(self, item: Item) -> None:
+    def put(self, item: Item, now: float) -> None:
         """Let an item wait in its queue. Whatever a user's queue raises passes through, and nothing is counted then."""
         queue = item.queue
         group = queue.group
         lane = group.lane
-        waits = bool(queue.queue)
+        waits = bool(queue.waiting)
         self._groups.add(item)
         try:
-            is_head = queue.queue.peek_head() is item
+            is_head = (not waits and group.band.has_own_queues) or queue.queue.peek_head() is item
         except BaseException:
             queue.queue.remove(item)
+            queue.waiting -= 1
             raise
         if not group.waiting:
             group.activation += 1
@@ -269,11 +264,11 @@ class LaneTable:
         group.waiting += 1
         lane.waiting += 1
         if lane.waiting == 1:
-            self._start_waiting(lane)
+            self._start_waiting(lane, now)
             if not lane.is_keyed:
                 lane.resolved_for = item  # as an arrival, just now
         assert lane.meter is not None  # noqa: S101 - made when it began to wait
-        lane.meter.came(group.band.priority, self._clock())
+        lane.meter.came(group.band.priority, now)
         self._deadlines.add(item, lane)
         if not waits:
             group.flows[queue.flow] = queue
@@ -281,27 +276,30 @@ class LaneTable:
             self.stale[lane] = None
         self._groups.tell_added(queue, is_active=waits, is_head=is_head)
 
-    def take(self, item: Item, *, is_dispatched: bool) -> None:
+    def take(self, item: Item, now: float, *, is_dispatched: bool) -> None:
         """Let an item leave its lane, and tell the fairness policy."""
         queue = item.queue
         group, flow = queue.group, queue.flow
         lane = group.lane
-        was_head = queue.queue.peek_head() is item
+        was_head = queue.waiting == 1 or queue.queue.peek_head() is item
         queue.queue.remove(item)
+        queue.waiting -= 1
         group.waiting -= 1
         lane.waiting -= 1
         self._deadlines.discard(item, lane)
-        if not queue.queue:
+        if not queue.waiting:
             del group.flows[flow]
         elif not lane.is_keyed and (was_head or item is lane.resolved_for):
             self.stale[lane] = None
         if item is lane.resolved_for:
             lane.resolved_for = None
         if is_dispatched and lane.meter is not None:
-            lane.meter.went(self._clock())
+            lane.meter.went(now)
         self._groups.tell_removed(item, is_dispatched=is_dispatched, was_head=was_head)
+        if not queue.waiting:
+            self._groups.retire(queue)
         if not lane.waiting:
-            self._stop_waiting(lane)
+            self._stop_waiting(lane, now)
 
     def move(self, item: Item, now: float) -> bool:
         """Let an item wait where its metadata, as it is now, says; it keeps arrival and deadline.
@@ -316,9 +314,9 @@ class LaneTable:
         target = self.lane_of(item.flow_key, metadata, now)
         if target is not lane:
             queue = self._groups.queue_for(target, item.queue.flow)
-            self.take(item, is_dispatched=False)
+            self.take(item, now, is_dispatched=False)
             item.queue = queue
-            self.put(item)
+            self.put(item, now)
             self.offers[target] = None
         elif not lane.is_keyed:
             self.stale[lane] = None
@@ -344,7 +342,7 @@ class LaneTable:
             if lane.waiting and not lane.is_keyed:
                 self.stale[lane] = None  # its head may be another one
 
-    def _start_waiting(self, lane: Lane) -> None:
+    def _start_waiting(self, lane: Lane, now: float) -> None:
         self._idle.pop(lane, None)
         self.waiting[lane] = None
         if not lane.is_attached:
@@ -352,12 +350,12 @@ class LaneTable:
         if lane.meter is None:
             lane.meter = DrainMeter(self._pods.pace)
         if lane.candidates:
-            lane.meter.start(self._clock())
+            lane.meter.start(now)
 
-    def _stop_waiting(self, lane: Lane) -> None:
+    def _stop_waiting(self, lane: Lane, now: float) -> None:
         del self.waiting[lane]
         assert lane.meter is not None  # noqa: S101 - made when it began to wait
-        lane.meter.stop(self._clock())
+        lane.meter.stop(now)
         lane.resolved_for = None
         self.stale.pop(lane, None)
         self.offers.pop(lane, None)

@@ -37,8 +37,8 @@ class Pace:
 
     def note(self, held: float) -> None:
         """Note that a ticket came back."""
-        self.released += 1
-        self.held += (held - self.held) / min(self.released, _REMEMBERED)
+        self.released = count = self.released + 1
+        self.held += (held - self.held) / min(count, _REMEMBERED)
 
     @property
     def window(self) -> float:
@@ -102,9 +102,11 @@ class DrainMeter:
 
     def came(self, priority: int, now: float) -> None:
         """Note that a request of a band began to wait; while no pods are there, nobody counts."""
-        if self._since is None:
+        since = self._since
+        if since is None:
             return
-        self._accrue(now)
+        if self._page.busy + now - since >= _SHORTEST:  # else no page can be over
+            self._accrue(now)
         came = self._page.came
         came[priority] = came.get(priority, 0.0) + 1.0
 

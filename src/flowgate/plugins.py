@@ -36,6 +36,7 @@ class Watched:
         "_next_change",
         "_on_failure",
         "_poll_at",
+        "changes_by_time",
         "due",
         "epoch",
         "is_silent",
@@ -64,6 +65,7 @@ class Watched:
         self._on_failure = on_failure
         self._next_change: Callable[[], float | None] | None = getattr(plugin, "next_change", None)
         self.is_silent: bool = self._next_change is None and getattr(plugin, "subscribe", None) is None
+        self.changes_by_time: bool = self._next_change is not None or self.is_silent
 
     def bind(self) -> None:
         """Bind the plug-in to the clock, if it wants one."""

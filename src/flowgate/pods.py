@@ -87,7 +87,8 @@ class PodTable:
 
     Attributes:
         dirty: Pods that changed while somebody waits for them, oldest change first: the work of the next pass.
-        changes: States that became unread, in order; its first entry has the number `changes_base`.
+        changes: States that became unread, in order: the last of them.
+        changes_end: How many there were in all.
         watch: The detector, and the epoch of its answers.
         pace: How often tickets come back, and after how long.
         overcommitted: Unreleased tickets that were assigned to a full pod, or to one that is no candidate.
@@ -100,7 +101,7 @@ class PodTable:
         "_serial",
         "_states",
         "changes",
-        "changes_base",
+        "changes_end",
         "dirty",
         "in_flight",
         "overcommitted",
@@ -119,7 +120,7 @@ class PodTable:
         self._serial = 0
         self.dirty: dict[PodState, None] = {}
         self.changes: list[PodState] = []
-        self.changes_base: int = 0
+        self.changes_end: int = 0
         self.in_flight: int = 0
         self.pace: Pace = Pace()
         self.overcommitted: int = 0
@@ -196,9 +197,9 @@ class PodTable:
         """Mark a pod as changed: to be read again, and a matter for the next pass where somebody waits for it."""
         if state.read_epoch != _UNREAD:
             state.read_epoch = _UNREAD
+            self.changes_end += 1
             self.changes.append(state)
             if len(self.changes) > _LOG_LENGTH:
-                self.changes_base += len(self.changes)
                 self.changes.clear()
         if state.lanes and state not in self.dirty and state.has_waiting:
             self.dirty[state] = None
@@ -209,7 +210,10 @@ class PodTable:
             return state.saturation
         self.reads += 1
         try:
-            value = self._ask(state)
+            # As `_ask`, which would add a tenth to the price of a request that need not wait.
+            value = self._detector.saturation(state.pod, _load(state.in_flight, len(state.recent)))
+            if type(value) is not float or not value >= 0.0:
+                _check_saturation(value)
         except Exception as error:  # a plug-in may raise anything
             self.watch.fail(error)
             value = _FULL
@@ -250,11 +254,10 @@ class PodTable:
             self._add(ticket, state, now)
 
     def _add(self, ticket: "Ticket", state: PodState, now: float) -> None:
-        self._charges += 1
+        self._charges = ticket.number = number = self._charges + 1
         ticket.state = state
-        ticket.number = self._charges
         state.in_flight += 1
-        state.recent[self._charges] = now
+        state.recent[number] = now
         self.touch(state)
 
     def _remove(self, ticket: "Ticket") -> None:
@@ -265,7 +268,8 @@ class PodTable:
         if state is not None:
             state.in_flight -= 1
             state.recent.pop(ticket.number, None)
-            self.touch(state)
+            if state.read_epoch != _UNREAD or state.lanes:  # else there is nothing to mark
+                self.touch(state)
             if not state.references:
                 self._forget_unused(state)
 

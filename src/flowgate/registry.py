@@ -7,17 +7,19 @@ from operator import attrgetter
 import attrs
 from sortedcontainers import SortedDict
 
-from flowgate.config import FlowControlConfig, PriorityBandConfig
-from flowgate.contracts import FlowKey, InterFlowDispatchPolicy, ItemComparator, QueueItem
+from flowgate.config import FlowControlConfig, PriorityBandConfig, QueueFactory
+from flowgate.contracts import FlowKey, InterFlowDispatchPolicy, ItemComparator, QueueItem, SafeQueue
 from flowgate.items import Item
 from flowgate.newest import Newest
 from flowgate.outcomes import QueueOutcome
 from flowgate.policies import adapt_fairness
+from flowgate.queues import ListQueue, PriorityQueue
 
 __all__ = ["Band", "Flow", "Registry"]
 
 _OVERFLOW_ID = "(overflow)"
 _SCORE = attrgetter("score")
+_OWN_QUEUES = (ListQueue, PriorityQueue)
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)
@@ -60,6 +62,7 @@ class Band:
         outcomes: How often each came.
         newest: Waiting items by arrival, kept only while some may be displaced.
         credit: What it is owed of its guaranteed share, in dispatches.
+        is_plain: Whether what fits into the band and the controller may wait, whatever else is known of it.
         priority: Its priority.
         fairness: Its fairness policy, adapted where it only looks.
         ordering: Its dispatch policy's comparator, which takes an item's score at enqueue.
@@ -67,6 +70,10 @@ class Band:
         cost_of: What asks its fairness policy for an item's cost; None where it counts requests.
         weight_of: What asks its fairness policy for a flow's weight; None where all weigh the same.
         is_memoryless: Whether its fairness policy need not hear of requests that did not wait.
+        queue_factory: What makes the queue of one flow.
+        has_own_queues: Whether those are flowgate's own, which do as they promise.
+        empty_queue: One that stays empty, for flows that wait no longer.
+        spare_queues: Some that are empty, of flows that wait no longer: for the next.
     """
 
     config: PriorityBandConfig
@@ -80,6 +87,7 @@ class Band:
     outcomes: dict[QueueOutcome, int] = attrs.Factory(lambda: dict.fromkeys(QueueOutcome, 0))
     newest: Newest | None = None
     credit: float = 0.0
+    is_plain: bool = True
     priority: int = attrs.field(init=False)
     fairness: InterFlowDispatchPolicy = attrs.field(init=False)
     ordering: ItemComparator = attrs.field(init=False)
@@ -87,6 +95,10 @@ class Band:
     cost_of: Callable[[QueueItem], float] | None = attrs.field(init=False)
     weight_of: Callable[[FlowKey], float] | None = attrs.field(init=False)
     is_memoryless: bool = attrs.field(init=False)
+    queue_factory: QueueFactory = attrs.field(init=False)
+    has_own_queues: bool = attrs.field(init=False)
+    empty_queue: SafeQueue = attrs.field(init=False)
+    spare_queues: list[SafeQueue] = attrs.Factory(list[SafeQueue])
 
     def __attrs_post_init__(self) -> None:
         self.priority = self.config.priority
@@ -94,13 +106,23 @@ class Band:
 
     def adopt(self, config: PriorityBandConfig) -> None:
         """Take over settings, policies included."""
-        self.config = config
+        self.take(config)
         self.fairness = adapt_fairness(config.fairness, config.priority)
         self.cost_of = getattr(config.fairness, "cost_of", None)
         self.weight_of = getattr(config.fairness, "weight_of", None)
         self.is_memoryless = getattr(self.fairness, "memoryless", False) is True
+        self.queue_factory = config.queue_factory
+        self.has_own_queues = self.queue_factory in _OWN_QUEUES
         self.ordering = config.dispatch.comparator
         self.comparator = ItemComparator(self.ordering.score_type, key=_SCORE)
+        self.spare_queues = []
+        self.empty_queue = self.queue_factory(self.comparator) if self.has_own_queues else ListQueue()
+
+    def take(self, config: PriorityBandConfig) -> None:
+        """Take over settings; the policies stay."""
+        self.config = config
+        has_flow_limits = config.max_flow_requests is not None or config.max_flow_bytes is not None
+        self.is_plain = config.mode == "queue" and config.reject_infeasible is None and not has_flow_limits
 
     def __repr__(self) -> str:
         return f"<Band {self.priority}: {self.queued} queued, {self.in_flight} in flight>"
@@ -160,7 +182,8 @@ class Registry:
         return changed
 
     def _resettle(self, band: Band, settings: PriorityBandConfig) -> bool:
-        was, band.config = band.config, settings
+        was = band.config
+        band.take(settings)
         same = (was.dispatch, was.fairness, was.queue) == (settings.dispatch, settings.fairness, settings.queue)
         if not same:
             band.adopt(settings)
@@ -224,7 +247,7 @@ class Registry:
 
     def flow(self, band: Band, key: FlowKey) -> Flow:
         """Return the flow that serves a key: its own, or at `max_flows` with none idle, the band's overflow flow."""
-        flow = self.find(band, key)
+        flow = band.flows.get(key.id) or self.find(band, key)
         if flow is not None:
             return flow  # also where that is the overflow flow: one of its own would overtake what waits there
         while self.flow_count >= self.config.max_flows:
@@ -251,16 +274,6 @@ class Registry:
         else:
             del flow.band.flows[flow.key.id]
 
-    def _use(self, flow: Flow) -> None:
-        if not flow.uses:
-            self._idle_flows.pop(flow, None)
-        flow.uses += 1
-
-    def _unuse(self, flow: Flow) -> None:
-        flow.uses -= 1
-        if not flow.uses:
-            self._idle_flows[flow] = None
-
     # -- requests
 
     def count(self, band: Band | None, outcome: QueueOutcome) -> None:
@@ -271,14 +284,16 @@ class Registry:
 
     def enter(self, item: Item, flow: Flow) -> None:
         """Note that an item waits."""
-        band = flow.band
-        self._use(flow)
+        band, size = flow.band, item.byte_size
+        if not flow.uses:
+            self._idle_flows.pop(flow, None)
+        flow.uses += 1
         self.queued += 1
-        self.queued_bytes += item.byte_size
+        self.queued_bytes += size
         band.queued += 1
-        band.queued_bytes += item.byte_size
+        band.queued_bytes += size
         flow.queued += 1
-        flow.queued_bytes += item.byte_size
+        flow.queued_bytes += size
         if flow.shared is not None:
             _share(flow.shared, item, 1)
         if band.newest is not None:
@@ -288,14 +303,16 @@ class Registry:
 
     def leave(self, item: Item, flow: Flow) -> None:
         """Note that an item waits no longer."""
-        band = flow.band
-        self._unuse(flow)
+        band, size = flow.band, item.byte_size
+        flow.uses -= 1
+        if not flow.uses:
+            self._idle_flows[flow] = None
         self.queued -= 1
-        self.queued_bytes -= item.byte_size
+        self.queued_bytes -= size
         band.queued -= 1
-        band.queued_bytes -= item.byte_size
+        band.queued_bytes -= size
         flow.queued -= 1
-        flow.queued_bytes -= item.byte_size
+        flow.queued_bytes -= size
         if not band.queued:
             band.credit = 0.0
         if flow.shared is not None:
@@ -304,6 +321,23 @@ class Registry:
             band.newest.remove(item)
         if not band.is_listed:
             self._note_band(band)
+
+    def dispatch(self, item: Item, flow: Flow) -> None:
+        """Note that an item waits no longer, and its flow was given a ticket: `take_off` and `leave` in one."""
+        band, size = flow.band, item.byte_size
+        self.queued -= 1
+        self.queued_bytes -= size
+        band.queued -= 1
+        band.queued_bytes -= size
+        band.in_flight += 1
+        flow.queued -= 1
+        flow.queued_bytes -= size
+        if not band.queued:
+            band.credit = 0.0
+        if flow.shared is not None:
+            _share(flow.shared, item, -1)
+        if band.newest is not None:
+            band.newest.remove(item)
 
     def backlog(self, band: Band, key: FlowKey) -> tuple[int, int]:
         """Return how many requests of an id wait, and their bytes; an id in the overflow flow counts for itself."""
@@ -324,17 +358,24 @@ class Registry:
 
     def take_off(self, flow: Flow) -> None:
         """Note that a ticket was given to a flow."""
-        self._use(flow)
-        flow.band.in_flight += 1
-        if not flow.band.is_listed:
-            self._note_band(flow.band)
+        if not flow.uses:
+            self._idle_flows.pop(flow, None)
+        flow.uses += 1
+        band = flow.band
+        band.in_flight += 1
+        if not band.is_listed:
+            self._note_band(band)
 
-    def land(self, flow: Flow) -> None:
+    def land(self, flow: Flow | None) -> None:
         """Note that a ticket of a flow was released."""
-        self._unuse(flow)
-        flow.band.in_flight -= 1
-        if not flow.band.is_listed:
-            self._note_band(flow.band)
+        assert flow is not None  # noqa: S101 - the engine's own tickets have one
+        flow.uses -= 1
+        if not flow.uses:
+            self._idle_flows[flow] = None
+        band = flow.band
+        band.in_flight -= 1
+        if not band.is_listed:
+            self._note_band(band)
 
 
 def _share(shared: dict[str, tuple[int, int]], item: Item, sign: int) -> None:

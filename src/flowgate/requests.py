@@ -15,7 +15,7 @@ _NO_METADATA: Mapping[str, object] = MappingProxyType({})
 # The usual kinds of metadata; asking the abstract class costs ten times as much.
 _MAPPINGS = (dict, MappingProxyType)
 # Most arrivals name a flow that was named lately; a hit costs a third of a new key. typed: True is not 1.
-_flow_key = lru_cache(maxsize=4_096, typed=True)(FlowKey)
+_flow_key = lru_cache(maxsize=16_384, typed=True)(FlowKey)
 
 
 class Request:
@@ -56,7 +56,7 @@ class Request:
             self._flow_key = FlowKey(flow_id, priority)
         if type(byte_size) is not int or not 0 <= byte_size <= sys.maxsize:
             _check_size(byte_size)
-        if ttl is not None:
+        if ttl is not None and not (type(ttl) is float and 0 < ttl <= _LONGEST):
             _check_ttl(ttl)
         if type(metadata) not in _MAPPINGS and not isinstance(metadata, Mapping):  # callers may be untyped
             raise TypeError(f"metadata must be a mapping, not {metadata!r}")
@@ -89,10 +89,6 @@ class Request:
         """Return its metadata."""
         return self._metadata
 
-    def checked(self) -> tuple[FlowKey, int, float | None, Mapping[str, object]]:
-        """Return flow, size, TTL and metadata, which were checked when the request was made."""
-        return self._flow_key, self._byte_size, self._ttl, self._metadata
-
     def __repr__(self) -> str:
         key = self._flow_key
         return f"Request({key.id!r}, priority={key.priority}, byte_size={self._byte_size}, ttl={self._ttl})"
@@ -109,8 +105,8 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
         TypeError: A value is of the wrong type.
         Exception: Whatever the request's own methods raise.
     """
-    if type(request) is Request:
-        return request.checked()
+    if type(request) is Request:  # checked when it was made
+        return request._flow_key, request._byte_size, request._ttl, request._metadata
     key = request.flow_key()
     if not isinstance(key, FlowKey):  # requests may be untyped
         raise TypeError(f"flow_key() must answer with a FlowKey, not with {key!r}")

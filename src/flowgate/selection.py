@@ -46,6 +46,8 @@ class Selection:
         O(lanes that share it).
         """
         self._is_contested = False
+        if len(pod.lanes) == 1 and self.credits is None:
+            return next(iter(pod.lanes)).top()
         if self.credits is not None:
             owed = self.credits.owed(pod)
             if owed is not None:
@@ -100,7 +102,7 @@ class Selection:
         if group.policy is not None:
             try:
                 flow = group.policy.select()
-                if isinstance(flow, FlowQueue) and flow.group is group and flow.queue:
+                if isinstance(flow, FlowQueue) and flow.group is group and flow.waiting:
                     return flow
                 raise ValueError(f"select() named {flow!r}, which does not wait in the group")  # noqa: TRY301
             except Exception as error:  # a plug-in may raise anything

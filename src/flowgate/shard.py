@@ -51,6 +51,7 @@ class Shard:
         must_relocate: Whether any lane's candidates may have changed.
         must_follow: Whether pods came or went, which the lanes in which requests wait do not know yet.
         must_reread: Whether any pod's saturation may have changed.
+        has_silent_plugins: Whether the locator or the detector can announce nothing.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Shard:
         self.deadlines: Deadlines = Deadlines(config.default_ttl, config.empty_pool_ttl)
         self.locator: Watched = Watched("locator", locator, time, failed, config.poll_interval)
         self.detector: Watched = Watched("detector", detector, time, failed, config.poll_interval)
+        self.has_silent_plugins: bool = self.locator.is_silent or self.detector.is_silent
         self.pods: PodTable = PodTable(detector, self.detector)
         self.groups: Groups = Groups(self.registry, time, failed, lambda: self.config.poll_interval)
         self.lanes: LaneTable = LaneTable(
@@ -150,7 +152,7 @@ class Shard:
     def withdraw(self, item: Item, outcome: QueueOutcome, message: str) -> None:
         """Do the same for an item whose caller is gone."""
         lane, flow = item.queue.group.lane, item.queue.flow
-        self.lanes.take(item, is_dispatched=False)
+        self.lanes.take(item, self.ledger.now, is_dispatched=False)
         self.registry.leave(item, flow)
         retry_after = self.retry_after(outcome, lane, flow.band, item.flow_key)
         self.ledger.evicted(item, outcome, message, lane.fault, retry_after)

@@ -12,6 +12,7 @@ random, so a trio caller that resumes before its turn parks again until the one 
 import asyncio
 import math
 import sys
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -82,7 +83,9 @@ def open_loop(turn: Callable[[], None], withdraw: Callable[[Item], None]) -> Eve
 class _AsyncioLoop:
     def __init__(self, turn: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self.time = self._loop.time
+        # asyncio's own loops ask this clock, by a function in Python: 2 % of the price of a request that need not wait.
+        is_own = getattr(type(self._loop), "time", None) is asyncio.BaseEventLoop.time
+        self.time: Callable[[], float] = time.monotonic if is_own else self._loop.time
         self._turn = turn
         self._timer: asyncio.TimerHandle | None = None
         self.is_due = False
@@ -121,9 +124,7 @@ class _AsyncioLoop:
         return future
 
     def wake(self, item: Item) -> bool:
-        future = item.waiter
-        assert isinstance(future, asyncio.Future)  # noqa: S101 - park() put it there
-        future = cast("asyncio.Future[None]", future)
+        future: asyncio.Future[None] = item.waiter  # type: ignore[assignment] # park() put it there
         if future.done():
             return False
         future.set_result(None)

@@ -240,9 +240,11 @@ def test_parameters_become_what_their_types_say() -> None:
         "nothing": "none",
     }
     read = given_to({"name": "typed", **written})
-    assert read == written | {"rows": [(1, "a"), (2, "b")], "names": frozenset({"x"}), "nothing": None} | {
+    none = {"text": None, "nothing": None}
+    assert read == written | {"rows": [(1, "a"), (2, "b")], "names": frozenset({"x"})} | none | {
         name: read[name] for name in ("kind", "call", "calls")
     }
+    assert given_to({"name": "typed", "first": 1, "text": "nobody"})["text"] == "nobody"
     assert given_to({"name": "typed", "first": 1, "weights": "none"})["weights"] is None
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from flowgate import FlowControlConfig, FlowControlError, FlowController, Pod, PodLoad, QueueOutcome, Request
+from flowgate import FlowControlConfig, FlowControlError, FlowController, Pod, PodLoad, QueueOutcome, Request, Ticket
 from flowgate.contracts import Observer
 from flowgate.locators import StaticPodLocator
 from flowgate.saturation import ConcurrencyDetector
@@ -300,6 +300,47 @@ async def test_a_plug_in_must_not_submit() -> None:
         (await controller.enqueue_and_wait(Request("a"))).release()
         assert errors
         assert_books(controller, 1)
+        assert_idle(controller)
+
+
+async def test_a_plug_in_may_release_a_ticket() -> None:
+    """A ticket released from inside a step gives its slot back right after it, once."""
+    held: list[Ticket] = []
+    inside: list[int] = []
+
+    def answer(pod: Pod, load: PodLoad) -> float:
+        if held:
+            held.pop().release()
+            inside.append(controller.stats().in_flight)
+        return load.in_flight / 4
+
+    controller = FlowController(locator=StaticPodLocator([POD_A]), detector=CallDetector(answer))
+    async with controller:
+        held.append(await controller.enqueue_and_wait(Request("a")))
+        with await controller.enqueue_and_wait(Request("a")) as ticket:
+            assert controller.pod_stats([POD_A])[0].in_flight == 1
+            assert ticket.pod == POD_A
+        assert_books(controller, 2)
+        assert_idle(controller)
+    assert inside == [1]  # it was still held inside the step
+
+
+async def test_a_detector_that_hears_of_a_release_may_release_another() -> None:
+    """The other slot comes back right after the step in which it was told."""
+    others: list[Ticket] = []
+
+    class Chain(ConcurrencyDetector):
+        def released(self, pod: Pod, load: PodLoad, held: float, result: str) -> None:
+            if others:
+                others.pop().release()
+
+    controller = FlowController(locator=StaticPodLocator([POD_A]), detector=Chain(4))
+    async with controller:
+        first = await controller.enqueue_and_wait(Request("a"))
+        others += [await controller.enqueue_and_wait(Request("a")) for _ in range(3)]
+        first.release()
+        assert not others
+        assert_books(controller, 4)
         assert_idle(controller)
 
 

@@ -526,3 +526,19 @@ def test_a_ticket_of_the_bare_core_knows_which_candidates_are_open() -> None:
     two.release()
     assert one.open_candidates() == (one.pod, two.pod)
     one.release()
+
+
+def test_budgets_that_shrink_again_and_again_leave_nothing_behind() -> None:
+    """Each makes the lane's deadline void, and one more comes: those that are void are swept up."""
+    config = FlowControlConfig(default_ttl=3_000.0)
+    core = ShardProcessor(config, locator=StaticPodLocator([POD]), detector=ConcurrencyDetector(1))
+    held = core.submit(Request("a"), 0.0)
+    assert isinstance(held, Ticket)
+    item = wait(core)
+    for number in range(1_000):
+        core.reconfigure(FlowControlConfig(default_ttl=2_000.0 - number), 0.0)
+        assert len(core.shard.deadlines) < 200
+    assert core.next_due == 1_001.0
+    core.advance(1_001.0)
+    assert item.outcome is QueueOutcome.EVICTED_TTL
+    held.release()

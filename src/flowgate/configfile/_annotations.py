@@ -92,7 +92,7 @@ class Shapes:
                 shapes.append(shape)
         if records:
             shapes.insert(0, records[0] if len(records) == 1 else Variants(records))
-        # Where text is allowed, "none" is a text.
+        # What may be none says so last.
         shapes.sort(key=lambda shape: shape == Nothing())
         return shapes[0] if len(shapes) == 1 else OneOf(shapes)
 

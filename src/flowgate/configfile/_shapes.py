@@ -88,6 +88,9 @@ class Nothing:
         return None if self.suits(value) else _refuse(self, value, place)
 
 
+_NOTHING: Final = Nothing()
+
+
 @attrs.frozen
 class Anything:
     """A value that only the plug-in itself can judge."""
@@ -199,7 +202,7 @@ class MapOf:
 
 @attrs.frozen
 class OneOf:
-    """A value of any of several shapes, the first that takes it."""
+    """A value of any of several shapes, the first that takes it; ``"none"`` is no text where none is one of them."""
 
     options: Sequence[Shape]
 
@@ -211,6 +214,8 @@ class OneOf:
         return any(option.suits(value) for option in self.options)
 
     def read(self, value: object, place: Place) -> object:
+        if _NOTHING in self.options and _NOTHING.suits(value):
+            return None
         trials = [(option, place.trial()) for option in self.options if option.suits(value)]
         for option, trial in trials:
             result = option.read(value, trial)

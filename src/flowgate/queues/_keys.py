@@ -44,9 +44,9 @@ def take_key(comparator: ItemComparator, item: QueueItem) -> tuple[Any, Exceptio
         no instance of the comparator's score type. A key that is `LAST` already is no failure.
     """
     try:
-        key = comparator.key(item)
-        if key is not LAST:
-            _check(key, comparator.score_type)
+        key, wanted = comparator.key(item), comparator.score_type
+        if not (type(key) is wanted is float and key == key) and key is not LAST:  # noqa: PLR0124 - a NaN is not
+            _check(key, wanted)
     except Exception as error:
         return LAST, error
     return key, None

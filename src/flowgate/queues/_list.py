@@ -58,7 +58,7 @@ class ListQueue:
         arrival, size, entries = item.arrival, item.byte_size, self._entries
         if arrival in entries:
             raise ValueError(f"arrival {arrival} is in the queue already")
-        overtaken = entries and next(reversed(entries)) > arrival
+        overtaken = bool(entries) and next(reversed(entries)) > arrival
         entries[arrival] = (item, size)
         self._byte_size += size
         if overtaken:

@@ -108,9 +108,21 @@ async def test_nobody_there_is_unreachable(settings_for):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     async with ApiClient(settings_for(f"http://127.0.0.1:{port}")) as client:
-        with pytest.raises(ApiError, match="no connection") as caught:
+        words = rf"no connection to 127\.0\.0\.1:{port}: Connection refused$"
+        with pytest.raises(ApiError, match=words) as caught:
             await client.get("/x")
     assert (caught.value.status, caught.value.reason) == (0, "Unreachable")
+
+
+async def test_a_server_without_tls_is_named_with_what_tls_says(tmp_path):
+    async with FakeApiServer() as server:
+        server.write_kubeconfig(tmp_path / "config")
+        content = yaml.safe_load((tmp_path / "config").read_text())
+        content["clusters"][0]["cluster"]["server"] = server.url.replace("http:", "https:")
+        (tmp_path / "config").write_text(yaml.safe_dump(content))
+        async with ApiClient(ClusterSettings(kubeconfig=str(tmp_path / "config"))) as client:
+            with pytest.raises(ApiError, match=r"no connection to 127\.0\.0\.1:\d+: \[SSL"):
+                await client.get(MAPS)
 
 
 @pytest.mark.parametrize("part", [b"", answer(b"{}")[:-1]])
@@ -134,6 +146,8 @@ async def test_a_server_that_falls_silent_is_given_up_on_in_time(raw_server, set
     [
         (answer(b"<p>no</p>", "502 Bad Gateway", kind="text/html"), 502, "BadGateway", "(text/html, 9 bytes)"),
         (answer(b"", "302 Found", "Location: http://127.0.0.1:1/\r\n"), 302, "Found", "none of an API server's"),
+        (answer(b"404 page not found\n", "404 Not Found", kind="text/plain"), 404, "NotFound", "there is no such path"),
+        (answer(b"404 lost", "404 Not Found", kind="text/plain"), 404, "NotFound", "none of an API server's"),
         (answer(b"{}", "599 Odd"), 599, "Unknown", "none of an API server's"),
         (answer(b"ok", kind="text/plain"), 200, "InvalidAnswer", "no JSON object (text/plain, 2 bytes)"),
         (answer(b"[" * 100_000), 200, "InvalidAnswer", "no JSON object"),
@@ -232,7 +246,8 @@ async def test_a_server_is_trusted_by_its_authority_and_an_authority_that_is_rep
         (tmp_path / "config").write_text(yaml.safe_dump(content))
         (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
         async with ApiClient(ClusterSettings(kubeconfig=str(tmp_path / "config"))) as client:
-            with pytest.raises(ApiError, match=r"no connection.*certificate") as caught:
+            words = r"no connection to 127\.0\.0\.1:\d+: its certificate is not accepted: \w"
+            with pytest.raises(ApiError, match=words) as caught:
                 await client.get(MAPS)
             assert caught.value.reason == "Unreachable"
             (tmp_path / "ca.pem").write_bytes(right)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowgate_epp.kubernetes import KubernetesObjectives, KubernetesPods
+from flowgate_epp.kubernetes import ClusterSettings, KubernetesObjectives, KubernetesPods
 from flowgate_epp.kubernetes._pool import PoolSpec
 
 
@@ -40,6 +40,20 @@ def test_a_selector_that_names_no_label_is_refused(selector):
     """It would select every pod of the namespace."""
     with pytest.raises(ValueError, match=r"spec\.selector\.matchLabels must name one label at least, not"):
         PoolSpec.of(pool(selector=selector))
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"namespace": "a/b"}, "namespace must be the name of a Kubernetes namespace, not 'a/b'"),
+        ({"namespace": ""}, "namespace must be the name of a Kubernetes namespace, not ''"),
+        ({"kubeconfig": ""}, "kubeconfig must not be empty"),
+        ({"context": ""}, "context must not be empty"),
+    ],
+)
+def test_a_clusters_names_are_checked_at_the_start(told, says):
+    with pytest.raises(ValueError, match=f"^{says}$"):
+        ClusterSettings(**told)
 
 
 @pytest.mark.parametrize("settings", [KubernetesPods, KubernetesObjectives])

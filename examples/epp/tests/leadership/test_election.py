@@ -275,6 +275,24 @@ def test_who_may_not_is_told_which_rule_is_missing(jump, new_server, new_way, ca
     )
 
 
+def test_a_namespace_that_is_not_there_is_told_and_not_asked_for_in_a_hurry(jump, new_server, new_way, caplog):
+    """No lease can be made in it: that is no race that somebody else has won."""
+
+    class Nowhere(new_server):
+        def put(self, lease):
+            raise ApiError(404, "NotFound", 'namespaces "there" not found')
+
+    async def check():
+        way = new_way(Nowhere())
+        async with running(Election(SETTINGS, way)):
+            await asyncio.sleep(60)
+        return way.calls
+
+    calls = jump(check())
+    assert 'cannot be had: 404 NotFound: namespaces "there" not found' in caplog.text
+    assert len(calls) < 2 * 60 / SETTINGS.retry_interval + 10
+
+
 def test_a_lease_that_is_given_back_is_taken_by_the_next(jump, new_server, new_way):
     async def check():
         server = new_server()

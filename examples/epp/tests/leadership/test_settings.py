@@ -16,7 +16,7 @@ from flowgate_epp.leadership import LeaseSettings
         ({"duration": float("inf")}, "duration must be finite, not inf"),
         ({"name": ""}, "name must be a name such as 'flowgate-epp', in lower case, not ''"),
         ({"name": "a/b"}, "name must be a name such as 'flowgate-epp', in lower case, not 'a/b'"),
-        ({"namespace": "A"}, "namespace must be a name such as 'flowgate-epp', in lower case, not 'A'"),
+        ({"namespace": "a.b"}, "namespace must be the name of a Kubernetes namespace, not 'a.b'"),
         ({"identity": ""}, "identity must not be empty"),
     ],
 )

@@ -152,6 +152,9 @@ def test_the_reference_file_tells_every_key_with_its_default() -> None:
     told, default = describe(written), describe(plain)
     assert told == default
     assert repr(written.detector) == repr(plain.detector)
+    # In words, a text that says "none" looks like nothing.
+    for table in ("pods", "server", "admin", "director", "telemetry", "kubernetes", "leadership", "waking"):
+        assert getattr(written, table) == getattr(plain, table)
     tables = tomllib.loads(REFERENCE.read_text("utf-8"))
     for field in attrs.fields(EppSettings):
         assert_told(getattr(written, field.name), tables[field.name], field.name)

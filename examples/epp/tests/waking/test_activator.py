@@ -146,7 +146,7 @@ def test_a_new_one_sees_quiet_for_the_whole_cool_down_itself(tmp_path):
             now = 299.0
             at.activator.demand_changed(IDLE)
             await asyncio.sleep(0.1)
-            assert (at.activator.sleeps, at.asked()) == (0, 0)
+            assert (at.activator.sleeps, at.asked()) == (0, 1)
             now = 300.0
             at.activator.demand_changed(IDLE)
             await at.until(lambda: at.activator.sleeps == 1)
@@ -247,7 +247,28 @@ def test_a_missing_target_is_told_and_woken_once_it_is_there(tmp_path, caplog):
             await at.until(lambda: at.activator.wakes == 1)
 
     asyncio.run(check())
-    assert "there is no deployments/pods of apps/v1 in namespace 'default'" in caplog.text
+    assert "there is no deployments/pods/scale of apps/v1 in namespace 'default'" in caplog.text
+
+
+def test_a_wrong_name_is_told_before_anybody_asks(tmp_path, caplog):
+    """And not only when the first request waits, or the cool-down is over."""
+
+    async def check():
+        async with world(tmp_path, None) as at:
+            await at.until(lambda: at.activator.failures)
+
+    asyncio.run(check())
+    assert "there is no deployments/pods/scale of apps/v1 in namespace 'default'" in caplog.text
+
+
+def test_the_first_look_leaves_the_replicas_as_they_are(tmp_path):
+    async def check():
+        async with world(tmp_path, 1) as at:
+            await at.until(lambda: at.asked() == 1)
+            await asyncio.sleep(0.1)
+            assert (await at.replicas(), at.activator.wakes, at.activator.sleeps, at.asked()) == (1, 0, 0, 1)
+
+    asyncio.run(check())
 
 
 def test_who_may_not_is_told_which_rule_is_missing(tmp_path, caplog):
@@ -307,6 +328,7 @@ def test_each_kind_has_its_path(changes, path):
             {"kind": "Rollout"},
             "kind must be one of 'Deployment', 'StatefulSet', 'LeaderWorkerSet', or have api_version",
         ),
+        ({"namespace": "a.b"}, "namespace must be the name of a Kubernetes namespace, not 'a.b'"),
         ({"cool_down": 0}, "cool_down must be more than 0 seconds, not 0"),
     ],
 )

@@ -16,6 +16,8 @@ __all__ = ["decode", "events_of", "refusal"]
 _INVALID = "InvalidAnswer"
 _LONGEST_MESSAGE = 500
 _OK = 200
+_UNKNOWN_PATH = b"404 page not found"
+"""What an API server says of a group of resources that it does not have."""
 
 
 def decode(content: bytes, response: aiohttp.ClientResponse) -> Object:
@@ -36,6 +38,8 @@ def refusal(content: bytes, response: aiohttp.ClientResponse) -> ApiError:
     status = _parse(content)
     if status is not None and status.get("kind") == "Status":
         return _no(status, response.status, retry_after)
+    if response.status == HTTPStatus.NOT_FOUND and content.strip() == _UNKNOWN_PATH:
+        return ApiError(response.status, _reason(response.status), "there is no such path", retry_after)
     message = f"an answer that is none of an API server's{_described(content, response)}"
     return ApiError(response.status, _reason(response.status), message, retry_after)
 

@@ -1,6 +1,7 @@
 """A small client of the API server: requests and watches, and each failure an `ApiError`."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
@@ -253,10 +254,23 @@ def _unreachable(patience: float) -> Iterator[None]:
     except TimeoutError:  # aiohttp's own are
         raise ApiError(0, "Unreachable", f"no answer within {patience:g} s") from None
     except aiohttp.ClientConnectorError as error:
-        raise ApiError(0, "Unreachable", f"no connection: {error}") from None
+        raise ApiError(0, "Unreachable", _connector_words(error)) from None
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
         words = str(error) or type(error).__name__
         raise BrokenConnectionError(0, "Unreachable", f"the connection broke: {words}") from None
     except aiohttp.ClientError as error:
         # Not the error's own repr: it holds the request's headers.
         raise ApiError(0, "InvalidAnswer", f"no HTTP: {type(error).__name__}") from None
+
+
+def _connector_words(error: aiohttp.ClientConnectorError) -> str:
+    # Not the error's own: they name an object of ours by its address in memory.
+    where = f"no connection to {error.host}:{error.port}"
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        cause = error.certificate_error
+        words = str(getattr(cause, "verify_message", "") or cause).rstrip(".")
+        return f"{where}: its certificate is not accepted: {words}"
+    number = error.os_error.errno
+    if type(error) is aiohttp.ClientConnectorError and number:  # else the number is TLS's, or DNS's
+        return f"{where}: {os.strerror(number)}"  # asyncio's own words say again where to, and not why
+    return f"{where}: {error.os_error.strerror or error.os_error}"

@@ -26,7 +26,7 @@ _GONE = 410
 # After these the version that was seen last is of no use: 504 is said of one that the server has not heard of.
 _FORGETTING = frozenset({200, 400, 404, 410, 504})
 _ADVICE: Mapping[int, str] = {
-    401: "the server does not accept the credentials",
+    401: "the server does not accept the credentials: they are wrong, or have expired",
     _FORBIDDEN: 'its Role must allow "list" and "watch" of the resource',
     _NOT_FOUND: "the server does not know the resource: is its CustomResourceDefinition installed?",
 }

@@ -3,8 +3,14 @@
 import attrs
 
 from flowgate.validators import at_least, finite_seconds, number
+from flowgate_epp.kubernetes._pool import check_namespace
 
 __all__ = ["ClusterSettings"]
+
+
+def _not_empty(_settings: object, field: "attrs.Attribute[str | None]", value: str | None) -> None:
+    if value == "":
+        raise ValueError(f"{field.name} must not be empty")
 
 
 @attrs.frozen
@@ -32,9 +38,9 @@ class ClusterSettings:
         ValueError: A value is out of range.
     """
 
-    kubeconfig: str | None = None
-    context: str | None = None
-    namespace: str | None = None
+    kubeconfig: str | None = attrs.field(default=None, validator=_not_empty)
+    context: str | None = attrs.field(default=None, validator=_not_empty)
+    namespace: str | None = attrs.field(default=None, validator=check_namespace)
     request_timeout: float = attrs.field(default=10.0, validator=finite_seconds)
     watch_timeout: float = attrs.field(
         default=290.0, validator=[finite_seconds, number(lambda value: value >= 1, "be 1 or more seconds")]

@@ -150,7 +150,9 @@ class Election:
         try:
             written = Record(await self._write(record))
         except ApiError as error:
-            if error.reason not in {"Conflict", "AlreadyExists", "NotFound"}:
+            # Where there was none to replace, it is the namespace that is not there.
+            is_gone = error.reason == "NotFound" and record.lease is not None
+            if not is_gone and error.reason not in {"Conflict", "AlreadyExists"}:
                 raise
             self._is_stale = True  # somebody was faster, or it is gone: what is there now?
             return False

@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 
 from flowgate.validators import finite_seconds, instance_of
+from flowgate_epp.kubernetes import check_namespace
 
 __all__ = ["LeaseSettings"]
 
@@ -46,7 +47,7 @@ class LeaseSettings:
     """
 
     name: str = attrs.field(default="flowgate-epp", validator=_object_name)
-    namespace: str | None = attrs.field(default=None, validator=attrs.validators.optional(_object_name))
+    namespace: str | None = attrs.field(default=None, validator=check_namespace)
     identity: str | None = attrs.field(default=None, validator=attrs.validators.optional(_not_empty))
     duration: float = attrs.field(default=15.0, validator=finite_seconds)
     renew_deadline: float = attrs.field(default=10.0, validator=finite_seconds)

@@ -8,7 +8,7 @@ import attrs
 __all__ = ["Backoff", "Outage", "jittered"]
 
 _MOST_REASONS = 8
-_LONGEST_REASON = 300
+_LONGEST_REASON = 600
 
 
 def jittered(seconds: float, share: float = 0.1) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import attrs
 
 from flowgate.validators import finite_seconds, instance_of
-from flowgate_epp.kubernetes import ApiClient, ApiError, Object
+from flowgate_epp.kubernetes import ApiClient, ApiError, Object, check_namespace
 from flowgate_epp.pods import Backoff, Outage, jittered
 from flowgate_epp.waking._demand import Demand
 
@@ -66,7 +66,7 @@ class ActivatorSettings:
     kind: str = attrs.field(default="Deployment", validator=instance_of(str))
     api_version: str | None = attrs.field(default=None, validator=attrs.validators.optional(_api_version))
     plural: str | None = attrs.field(default=None, validator=attrs.validators.optional(_word))
-    namespace: str | None = attrs.field(default=None, validator=attrs.validators.optional(_word))
+    namespace: str | None = attrs.field(default=None, validator=check_namespace)
     cool_down: float = attrs.field(default=300.0, validator=finite_seconds)
     interval: float = attrs.field(default=60.0, validator=finite_seconds)
     dry_run: bool = attrs.field(default=False, validator=instance_of(bool))
@@ -133,7 +133,7 @@ class Activator:
         self.wakes: int = 0
         self.sleeps: int = 0
         self.failures: int = 0
-        self._is_asked = self._is_latched = False
+        self._is_asked = self._is_latched = self._has_looked = False
         self._quiet_since: float = self._clock()
         self._rests_until = -math.inf
         self._news = asyncio.Event()
@@ -172,9 +172,11 @@ class Activator:
             return _LOOK_FOR_LEADERSHIP
         if self._is_wanted and (pause := self._rests_until - self._clock()) > 0:
             return pause
-        if not self._is_wanted and (pause := self._left_to_sleep()) > 0:
+        # The first look comes at once: a wrong name is told before anybody waits for it.
+        if self._has_looked and not self._is_wanted and (pause := self._left_to_sleep()) > 0:
             return pause
         scale = await self._client.get(self._path)
+        self._has_looked = True
         replicas = (scale.get("spec") or {}).get("replicas", 0)  # of a Scale at zero it may be left out
         if self._is_wanted:
             if replicas == 0:
@@ -229,5 +231,5 @@ class Activator:
             group = api_version.rpartition("/")[0]
             return f"{error.message}: allow get and update on {plural}/scale of {group!r} in namespace {namespace!r}"
         if error.reason == "NotFound":
-            return f"there is no {plural}/{settings.target} of {api_version} in namespace {namespace!r}"
+            return f"there is no {plural}/{settings.target}/scale of {api_version} in namespace {namespace!r}"
         return str(error)
