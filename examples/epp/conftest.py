@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+# Imported by its pytest plug-in at the end of a run, it would find a collector that a test of the program has frozen.
+import hypothesis  # noqa: F401
 import pytest
 
 

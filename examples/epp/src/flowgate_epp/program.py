@@ -102,7 +102,7 @@ class EndpointPicker:
     @property
     def is_leader(self) -> bool:
         """Whether new requests are taken: by the leader, and until it has stopped by one that has resigned."""
-        return self.cluster.is_leader() or (self._is_draining and not self.is_lost)
+        return self.cluster.is_leader() or (self._is_draining and self._is_serving and not self.is_lost)
 
     @property
     def is_lost(self) -> bool:

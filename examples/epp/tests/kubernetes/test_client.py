@@ -3,6 +3,7 @@ import base64
 import json
 import socket
 from contextlib import aclosing
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -10,6 +11,7 @@ import yaml
 
 from examples.stage.kubernetes import FakeApiServer
 from flowgate_epp.kubernetes import ApiClient, ApiError, ClusterSettings
+from flowgate_epp.kubernetes._keepalive import keep_alive
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +75,16 @@ async def test_a_watch_lets_the_system_notice_a_host_that_has_gone(client):
         assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
         assert own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+
+
+@pytest.mark.parametrize("own", [None, "closed"])
+def test_a_connection_that_ends_as_a_watch_begins_is_left_to_whoever_reads_it(own):
+    """For one turn of the loop it still seems to be there: TLS has forgotten its socket, or that is closed."""
+    if own is not None:
+        own = socket.socket()
+        own.close()
+    transport = SimpleNamespace(get_extra_info={"socket": own}.get)
+    keep_alive(SimpleNamespace(connection=SimpleNamespace(transport=transport)))
 
 
 async def test_connections_that_a_restart_broke_are_made_anew(cluster, client):

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -92,6 +93,28 @@ def test_certificates_may_stand_in_the_file_or_beside_it(kubeconfig, tmp_path, a
 def test_nobody_is_asked_for_a_certificate_where_that_is_told(kubeconfig):
     assert not shown(kubeconfig(cluster={"insecure-skip-tls-verify": True})).tls.check_hostname
     assert shown(kubeconfig()).tls.check_hostname
+
+
+def test_an_authority_may_stand_in_a_bundle_with_names_in_any_alphabet(kubeconfig, tmp_path):
+    (tmp_path / "ca.pem").write_bytes("# Főtanúsítvány\n".encode() + CA_PEM)
+    access = shown(kubeconfig(cluster={"certificate-authority": "ca.pem"}))
+    assert access.tls.cert_store_stats()["x509_ca"] == 1
+
+
+def test_a_pair_of_which_one_half_is_replaced_is_read_anew_at_once(kubeconfig, tmp_path, monkeypatch):
+    """And not a minute later, when nobody could have renewed a lease any more."""
+    now = [1000.0]
+    monkeypatch.setattr("flowgate_epp.kubernetes._files.time.monotonic", lambda: now[0])
+    (tmp_path / "cert.pem").write_bytes(CERT_PEM)
+    (tmp_path / "key.pem").write_bytes(KEY_PEM)
+    found = read(kubeconfig({"client-certificate": "cert.pem", "client-key": "key.pem"}))
+    newer = AUTHORITY.issue_cert("client@example.com")
+    (tmp_path / "cert.pem").write_bytes(newer.cert_chain_pems[0].bytes())
+    now[0] += 61
+    with pytest.raises(CredentialsError, match="must be a pair in PEM"):
+        asyncio.run(found.access())
+    (tmp_path / "key.pem").write_bytes(newer.private_key_pem.bytes())
+    assert asyncio.run(found.access()).identity.key_pair.key == newer.private_key_pem.bytes()
 
 
 def test_a_context_stays_the_same_until_its_files_change(kubeconfig, tmp_path):
@@ -220,6 +243,17 @@ def test_a_pod_is_its_service_account(pod, host, port, server):
     assert asyncio.run(found.access()).identity.authorization == f"Bearer {SECRET}"
 
 
+def test_a_user_without_a_home_needs_none(pod, tmp_path, monkeypatch):
+    """As in a container whose user no file knows."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)
+    assert find_credentials(ClusterSettings(), {"KUBERNETES_SERVICE_HOST": "h"}, pod).namespace == "models"
+    with pytest.raises(CredentialsError, match=r"no ~/\.kube/config"):
+        find_credentials(ClusterSettings(), {}, tmp_path / "none")
+    with pytest.raises(CredentialsError, match=r"^~/config: the kubeconfig cannot be read"):
+        read("~/config")
+
+
 def test_a_token_is_read_anew_each_minute_and_one_that_vanishes_stays_in_force(pod, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr("flowgate_epp.kubernetes._files.time.monotonic", lambda: now[0])
@@ -323,6 +357,18 @@ def test_what_a_program_says_holds_until_it_expires(plugin, seconds, runs):
     assert plugin.runs() == runs
 
 
+@pytest.mark.parametrize("then", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_the_first_and_the_last_time_there_is_are_times_of_expiry(plugin, then):
+    """The first is what Go writes for none."""
+    found = plugin(says(token=SECRET, expirationTimestamp=then))
+
+    async def check():
+        await found.access()
+        return (await found.access()).identity.authorization
+
+    assert asyncio.run(check()) == f"Bearer {SECRET}"
+
+
 def test_a_program_may_say_a_certificate(plugin):
     found = plugin(says(clientCertificateData=CERT_PEM.decode(), clientKeyData=KEY_PEM.decode()))
     assert asyncio.run(found.access()).identity.key_pair.key == KEY_PEM
@@ -361,6 +407,74 @@ def test_a_program_that_hangs_is_ended(plugin):
     found.user.timeout = 0.5
     with pytest.raises(CredentialsError, match=r"has not ended within 0\.5 s"):
         asyncio.run(found.access())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_program_goes_on_when_who_waits_gives_up(plugin, fails):
+    """A candidate for a lease has less patience than the program; it would end each run of it, and never lead."""
+    may_end = plugin.folder / "may-end"
+    found = plugin(
+        f"import time\nwhile not pathlib.Path({str(may_end)!r}).exists(): time.sleep(0.01)\n"
+        + ("sys.exit(1)" if fails else says(token=SECRET))
+    )
+
+    async def check():
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await found.access()
+        may_end.touch()
+        renewal = found.user._renewal
+        await asyncio.wait([renewal])
+        if not fails:
+            assert (await found.access()).identity.authorization == f"Bearer {SECRET}"
+
+    asyncio.run(check())
+    assert plugin.runs() == 1
+
+
+@pytest.mark.parametrize("waits", ["child.wait()", "pass"], ids=["waits for it", "ends before it"])
+def test_a_program_that_hangs_is_ended_with_what_it_has_started(plugin, waits):
+    """As a shell script that runs the login tool: the tool holds the pipes open, and is to end as well."""
+    started = plugin.folder / "started"
+    sleep = f"[{sys.executable!r}, '-c', 'import time; time.sleep(600)']"
+    found = plugin(
+        f"import subprocess; child = subprocess.Popen({sleep}); "
+        f"pathlib.Path({str(started)!r}).write_text(str(child.pid)); {waits}"
+    )
+    found.user.timeout = 1.5
+
+    async def check():
+        async with asyncio.timeout(20):
+            with pytest.raises(CredentialsError, match=r"has not ended within 1\.5 s"):
+                await found.access()
+            while is_running(int(started.read_text())):
+                await asyncio.sleep(0.01)
+
+    asyncio.run(check())
+
+
+def test_a_program_that_hangs_does_not_outlive_us(plugin):
+    started = plugin.folder / "started"
+    found = plugin(f"import time; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(600)")
+
+    async def check():
+        waiting = asyncio.create_task(found.access())
+        async with asyncio.timeout(20):
+            while not (started.exists() and started.read_text()):
+                await asyncio.sleep(0.01)
+        waiting.cancel()
+
+    asyncio.run(check())
+    assert not is_running(int(started.read_text()))
+
+
+def is_running(number):
+    try:
+        state = Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"  # ended, and not yet reaped by whoever adopted it
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,8 @@ def test_a_selector_that_names_no_label_is_refused(selector):
     [
         ({"namespace": "a/b"}, "namespace must be the name of a Kubernetes namespace, not 'a/b'"),
         ({"namespace": ""}, "namespace must be the name of a Kubernetes namespace, not ''"),
+        ({"namespace": "a" * 64}, f"namespace must be the name of a Kubernetes namespace, not '{'a' * 64}'"),
+        ({"silence": 0.4}, "silence must be 1 or more seconds, not 0.4"),
         ({"kubeconfig": ""}, "kubeconfig must not be empty"),
         ({"context": ""}, "context must not be empty"),
     ],

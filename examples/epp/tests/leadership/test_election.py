@@ -90,6 +90,21 @@ def test_of_several_one_leads_and_renews_for_an_hour(jump, new_server, new_way):
     jump(check())
 
 
+def test_the_longest_interval_that_is_allowed_leaves_time_to_renew(jump, new_server, new_way):
+    async def check():
+        server = new_server()
+        server.put(unused())
+        longest = SETTINGS.renew_deadline / 2
+        leader = Election(attrs.evolve(SETTINGS, retry_interval=longest), new_way(server))
+        async with running(leader) as [task]:
+            await leader.leading()
+            await asyncio.sleep(3600)
+            assert leader.is_leader
+            assert not task.done()
+
+    jump(check())
+
+
 def test_a_lost_race_leaves_one_leader(jump, new_server, new_way):
     """All ask for the lease that is not there at the same time: one makes it, and one takes one that is unused."""
 
@@ -431,6 +446,28 @@ def test_a_lease_that_is_emptied_under_its_leader_is_filled_again(jump, new_serv
             await asyncio.sleep(3)
             assert leader.is_leader
             assert server.lease["spec"]["holderIdentity"] == leader.identity
+
+    jump(check())
+
+
+@pytest.mark.parametrize("spec", [{"holderIdentity": ""}, {"leaseDurationSeconds": 1}, {"holderIdentity": None}])
+def test_a_lease_that_is_written_by_hand_under_its_leader_is_waited_out(jump, new_server, new_way, spec):
+    """Nobody has resigned: the leader is there, and writes it anew at its next renewal."""
+
+    async def check():
+        server = new_server()
+        server.put(unused())
+        leader, other = Election(SETTINGS, new_way(server)), Election(SETTINGS, new_way(server))
+        async with running(leader):
+            await leader.leading()
+            async with running(other):
+                for _ in range(30):
+                    await asyncio.sleep(random.uniform(3, 8))
+                    server.put(server.lease | {"spec": server.lease["spec"] | spec})
+                    for _ in range(100):
+                        await asyncio.sleep(0.03)
+                        assert (leader.is_leader, other.is_leader) == (True, False)
+                assert server.lease["spec"]["holderIdentity"] == leader.identity
 
     jump(check())
 

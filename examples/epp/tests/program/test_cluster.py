@@ -238,6 +238,8 @@ async def test_who_has_never_led_ends_at_once(inside: Callable[[], Any]) -> None
             async with running(config) as (second, stop, task):
                 await until(lambda: second.store.is_synced)
                 stop.set()
+                await until(lambda: "shutting down" in second.not_ready())
+                assert not second.is_leader  # it has nothing to hand over, and the first one leads
                 await asyncio.wait_for(task, 30)
 
 

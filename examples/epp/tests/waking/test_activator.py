@@ -226,6 +226,30 @@ def test_only_who_may_write_does_and_a_new_leader_takes_it_up(tmp_path):
     asyncio.run(check())
 
 
+def test_a_new_leader_sees_quiet_for_the_whole_cool_down_itself(tmp_path):
+    """However long it stood by: meanwhile another one had the demand."""
+
+    async def check():
+        now, leads = 0.0, False
+        async with world(tmp_path, 1, may_write=lambda: leads, clock=lambda: now, cool_down=300.0) as at:
+            await asyncio.sleep(0.05)
+            now = 3600.0
+            at.activator.demand_changed(IDLE)
+            await asyncio.sleep(0.05)
+            leads = True
+            at.activator.demand_changed(IDLE)
+            await at.until(lambda: at.asked() == 1)
+            now = 3899.0
+            at.activator.demand_changed(IDLE)
+            await asyncio.sleep(0.1)
+            assert (at.activator.sleeps, at.asked()) == (0, 1)
+            now = 3900.0
+            at.activator.demand_changed(IDLE)
+            await at.until(lambda: at.activator.sleeps == 1)
+
+    asyncio.run(check())
+
+
 def test_who_has_lost_the_right_meanwhile_does_not_write(tmp_path):
     async def check():
         answers = iter([True, False])
@@ -321,8 +345,10 @@ def test_each_kind_has_its_path(changes, path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"target": ""}, "target must be a name in lower case, such as 'llama', not ''"),
-        ({"target": "a/b"}, "target must be a name in lower case, such as 'llama', not 'a/b'"),
+        ({"target": ""}, "target must be the name of a Kubernetes object, not ''"),
+        ({"target": "a/b"}, "target must be the name of a Kubernetes object, not 'a/b'"),
+        ({"target": "a.-b"}, "target must be the name of a Kubernetes object, not 'a.-b'"),
+        ({"plural": "a/b"}, "plural must be a name in lower case, such as 'deployments', not 'a/b'"),
         ({"api_version": "apps/"}, "api_version must be a group and a version, such as 'apps/v1', not 'apps/'"),
         (
             {"kind": "Rollout"},

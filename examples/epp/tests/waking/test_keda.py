@@ -187,6 +187,18 @@ async def test_the_metric_is_what_waits_and_what_runs(flow, keda):
         await here.callers.finish()
 
 
+async def test_more_work_than_keda_can_count_is_told_as_the_most_that_it_can(flow, keda):
+    """A client's word is enough for such a number, and past 64 bits of thousandths KEDA makes a negative one of it."""
+    config = FlowControlConfig(bands=[PriorityBandConfig(0)])
+    async with flow(config=config, pods=2) as here, keda(here.meter, metric="work") as (_, client):
+        for _ in range(4):
+            await here.callers.start(Request("a", byte_size=2**62))
+        value = await client.value("flowgate-work")
+        assert (value.metricValue, value.metricValueFloat) == (10**15, 1e15)
+        assert value.metricValueFloat * 1000 < 2**63
+        await here.callers.finish()
+
+
 async def test_each_trigger_may_have_its_own_metric_and_target(flow, keda):
     async with flow() as here, keda(here.meter, metric="work", target=1000) as (_, client):
         spec = await client.spec(target="0.25", scalerAddress="epp:9003")

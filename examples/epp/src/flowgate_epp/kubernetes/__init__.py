@@ -4,7 +4,7 @@ from flowgate_epp.kubernetes._client import ApiClient
 from flowgate_epp.kubernetes._errors import ApiError, CredentialsError
 from flowgate_epp.kubernetes._ledger import Object
 from flowgate_epp.kubernetes._objectives import KubernetesObjectives, PoolObjectives
-from flowgate_epp.kubernetes._pool import check_namespace
+from flowgate_epp.kubernetes._pool import check_name, check_namespace
 from flowgate_epp.kubernetes._reflector import Reflector
 from flowgate_epp.kubernetes._settings import ClusterSettings
 from flowgate_epp.kubernetes._source import KubernetesPods
@@ -21,5 +21,6 @@ __all__ = [
     "Object",
     "PoolObjectives",
     "Reflector",
+    "check_name",
     "check_namespace",
 ]

@@ -57,11 +57,19 @@ class Credentials:
             CredentialsError: There is nothing.
         """
         identity = await self.user.identity()
-        return Access(identity, None if self.trust is None else self.trust.context(identity.key_pair))
+        try:
+            return Access(identity, None if self.trust is None else self.trust.context(identity.key_pair))
+        except CredentialsError:
+            # Read while somebody replaced one file after the other, perhaps: not to be kept for a minute.
+            self._forget(identity)
+            raise
 
     def refuse(self, access: Access) -> None:
         """Hear that the server did not accept us, or we not its certificate: what is read next, is read anew."""
-        self.user.refuse(access.identity)
+        self._forget(access.identity)
+
+    def _forget(self, identity: Identity) -> None:
+        self.user.refuse(identity)
         if self.trust is not None:
             self.trust.forget()
 
@@ -85,7 +93,7 @@ def find_credentials(
         return _from_kubeconfig(settings.kubeconfig, settings.context)
     host = environment.get("KUBERNETES_SERVICE_HOST")
     named = [path for path in environment.get("KUBECONFIG", "").split(os.pathsep) if path]
-    usual = Path(environment.get("HOME", "~")).expanduser() / ".kube" / "config"
+    usual = _expanded(environment.get("HOME", "~")) / ".kube" / "config"
     if host and settings.context is None and (service_account / "token").exists():
         return _from_pod(host, environment.get("KUBERNETES_SERVICE_PORT") or "443", service_account)
     if len(named) > 1:
@@ -107,5 +115,12 @@ def _from_pod(host: str, port: str, folder: Path) -> Credentials:
 
 
 def _from_kubeconfig(path: str, context: str | None) -> Credentials:
-    found = read_kubeconfig(Path(path).expanduser(), context)
+    found = read_kubeconfig(_expanded(path), context)
     return Credentials(found.server, found.namespace, found.server_name, found.user, found.trust)
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # a container's user may have no home at all
+        return Path(path)

@@ -1,8 +1,10 @@
 """Programs that say who we are, as clouds' login tools do."""
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -23,7 +25,8 @@ _LONGEST_WORD = 200
 class ExecUser:
     """A user whom a program tells, run when there is no answer of it yet, or that has expired or was refused.
 
-    It runs once at a time, however many requests wait for it. What it writes to standard error is told when it fails.
+    It runs once at a time, however many requests wait for it, and goes on when one that waits gives up: the next would
+    have to begin anew. What it writes to standard error is told when it fails.
 
     Args:
         command: The program and its arguments.
@@ -44,7 +47,7 @@ class ExecUser:
     timeout: float = 9.0
     _identity: Identity | None = attrs.field(default=None, init=False)
     _expires_at: datetime | None = attrs.field(default=None, init=False)
-    _running: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False, repr=False)
+    _renewal: asyncio.Task[Identity] | None = attrs.field(default=None, init=False, repr=False)
 
     async def identity(self) -> Identity:
         """Return what the program said, running it where that does not hold any more.
@@ -52,18 +55,30 @@ class ExecUser:
         Raises:
             CredentialsError: It cannot be run, fails, or says nothing of use.
         """
-        async with self._running:
-            if self._identity is None or self._has_expired():
-                self._identity, self._expires_at = self._read(await self._run())
+        if self._identity is not None and not self._has_expired():
             return self._identity
+        if self._renewal is None:
+            self._renewal = asyncio.create_task(self._renew(), name="credentials")
+            self._renewal.add_done_callback(self._renewed)
+        return await asyncio.shield(self._renewal)
 
     def refuse(self, identity: Identity) -> None:
         """Run the program again, unless that was done since the identity was made."""
         if identity == self._identity:
             self._identity = None
 
+    async def _renew(self) -> Identity:
+        self._identity, self._expires_at = self._read(await self._run())
+        return self._identity
+
+    def _renewed(self, renewal: asyncio.Task[Identity]) -> None:
+        self._renewal = None
+        if not renewal.cancelled():
+            renewal.exception()  # looked at, though nobody may wait for it any more
+
     def _has_expired(self) -> bool:
-        return self._expires_at is not None and datetime.now(UTC) >= self._expires_at - _LEEWAY
+        # The leeway is added to our side: Go's zero time, the first there is, has nothing before it.
+        return self._expires_at is not None and datetime.now(UTC) + _LEEWAY >= self._expires_at
 
     async def _run(self) -> bytes:
         told: dict[str, object] = {"interactive": False}
@@ -74,7 +89,7 @@ class ExecUser:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.command, stdin=nothing, stdout=pipe, stderr=pipe, env=environment
+                *self.command, stdin=nothing, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
             )
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it has no valid name or arguments"
@@ -82,12 +97,14 @@ class ExecUser:
         try:
             async with asyncio.timeout(self.timeout):
                 answer, words = await process.communicate()
-        except TimeoutError:
+        except BaseException as error:
+            # With all that it has started: a wrapper's child would live on, and hold our ends of the pipes open.
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+            if not isinstance(error, TimeoutError):
+                raise
             raise self._error(f"has not ended within {self.timeout:g} s") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
         if process.returncode:
             raise self._error(f"ended with status {process.returncode}", words.decode(errors="replace"))
         return answer

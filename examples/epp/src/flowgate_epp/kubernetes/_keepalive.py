@@ -1,5 +1,6 @@
 """Notice of hosts that have gone without a word."""
 
+import contextlib
 import socket
 
 import aiohttp
@@ -20,12 +21,18 @@ _OPTIONS = (
 
 
 def keep_alive(response: aiohttp.ClientResponse) -> None:
-    """Let the system break the connection of a response when the other host has not answered for 30 s."""
+    """Let the system break the connection of a response when the other host has not answered for 30 s.
+
+    A connection that has ended already is left alone: whoever reads the response will notice.
+    """
     connection = response.connection
     if connection is None or connection.transport is None:
-        return  # the answer has ended already
+        return
     own = connection.transport.get_extra_info("socket")
-    own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _OPTIONS:
-        if hasattr(socket, name):  # not every system knows each
-            own.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if own is None:  # TLS forgets it one turn of the loop before the response hears of the end
+        return
+    with contextlib.suppress(OSError):
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _OPTIONS:
+            if hasattr(socket, name):  # not every system knows each
+                own.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

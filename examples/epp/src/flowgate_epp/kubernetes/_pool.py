@@ -14,6 +14,7 @@ GROUP: Final = "inference.networking.k8s.io"
 _MOST_PORTS: Final = 8
 _HIGHEST_PORT: Final = 65_535
 _LONGEST_NAME: Final = 253
+_LONGEST_NAMESPACE: Final = 63
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _NAMESPACE: Final = re.compile(_LABEL)
@@ -27,7 +28,9 @@ def check_name(_settings: object, field: "attrs.Attribute[str]", value: object) 
 
 def check_namespace(_settings: object, field: "attrs.Attribute[str | None]", value: object) -> None:
     """Check that a value may be the name of a namespace, or is None."""
-    if value is not None and (not isinstance(value, str) or not _NAMESPACE.fullmatch(value)):
+    if value is None:
+        return
+    if not isinstance(value, str) or len(value) > _LONGEST_NAMESPACE or not _NAMESPACE.fullmatch(value):
         raise ValueError(f"{field.name} must be the name of a Kubernetes namespace, not {value!r}")
 
 

@@ -7,6 +7,8 @@ from flowgate_epp.kubernetes._pool import check_namespace
 
 __all__ = ["ClusterSettings"]
 
+_AT_LEAST_ONE = number(lambda value: value >= 1, "be 1 or more seconds")
+
 
 def _not_empty(_settings: object, field: "attrs.Attribute[str | None]", value: str | None) -> None:
     if value == "":
@@ -30,7 +32,8 @@ class ClusterSettings:
         request_timeout: Longest time for one request, in seconds; of a watch, until it begins.
         watch_timeout: Time after which the server is to end a watch, in seconds, 1 or more; jittered, and rounded to
             whole seconds.
-        silence: Longest time in which a watch says nothing, in seconds; then it is resumed over a new connection.
+        silence: Longest time in which a watch says nothing, in seconds, 1 or more; then it is resumed over a new
+            connection.
         max_pause: Longest pause between attempts that fail, in seconds.
         page_size: Most objects that the server is to list in one answer.
 
@@ -42,9 +45,7 @@ class ClusterSettings:
     context: str | None = attrs.field(default=None, validator=_not_empty)
     namespace: str | None = attrs.field(default=None, validator=check_namespace)
     request_timeout: float = attrs.field(default=10.0, validator=finite_seconds)
-    watch_timeout: float = attrs.field(
-        default=290.0, validator=[finite_seconds, number(lambda value: value >= 1, "be 1 or more seconds")]
-    )
-    silence: float = attrs.field(default=75.0, validator=finite_seconds)
+    watch_timeout: float = attrs.field(default=290.0, validator=[finite_seconds, _AT_LEAST_ONE])
+    silence: float = attrs.field(default=75.0, validator=[finite_seconds, _AT_LEAST_ONE])
     max_pause: float = attrs.field(default=10.0, validator=finite_seconds)
     page_size: int = attrs.field(default=100, validator=at_least(1))

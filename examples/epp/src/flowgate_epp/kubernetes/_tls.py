@@ -55,8 +55,9 @@ class Trust:
             context.load_default_certs()
         else:
             try:
-                context.load_verify_locations(cadata=authority.decode("ascii"))
-            except (OSError, ValueError) as error:  # ssl.SSLError is the one, UnicodeDecodeError the other
+                # Between certificates bundles have names of their owners, in any alphabet.
+                context.load_verify_locations(cadata=authority.decode("ascii", "ignore"))
+            except (OSError, ValueError) as error:  # ssl.SSLError is the one; nothing at all is the other
                 raise CredentialsError(
                     f"{self.where}: the certificate authority must be certificates in PEM"
                 ) from error

@@ -10,6 +10,8 @@ import attrs
 __all__ = ["Record", "claim", "placeholder"]
 
 _LONGEST: Final = 2**31 - 1
+_RESIGNED: Final = 1
+"""Seconds of duration in a Lease that was given back, ours or client-go's."""
 
 
 @attrs.frozen
@@ -30,14 +32,14 @@ class Record:
 
     @property
     def holder(self) -> str | None:
-        """Who holds it; empty when it was given back, None when it does not say."""
+        """Who holds it; empty when nobody does, None when it does not say."""
         holder = self.spec.get("holderIdentity")
         return None if holder is None else str(holder)
 
     @property
     def is_given_back(self) -> bool:
-        """Whether its last holder has resigned."""
-        return self.holder == ""
+        """Whether its last holder has resigned; one that was emptied by hand says another duration than they do."""
+        return self.holder == "" and self.spec.get("leaseDurationSeconds") == _RESIGNED
 
     @property
     def is_unused(self) -> bool:
@@ -48,14 +50,14 @@ class Record:
         """Return whether its holder has written nothing since the other was read; metadata are not its holder's."""
         return (self.lease is None) == (other.lease is None) and self.spec == other.spec
 
-    def duration(self, otherwise: float) -> float:
+    def duration(self, least: float) -> float:
         """Return for how many seconds its holder may believe that it leads.
 
         Args:
-            otherwise: What holds for a lease that does not say.
+            least: Ours, which holds for a lease that does not say, and for one that was shortened by hand.
         """
         seconds = self.spec.get("leaseDurationSeconds")
-        return float(seconds) if isinstance(seconds, int) and seconds > 0 else otherwise
+        return max(float(seconds), least) if isinstance(seconds, int) else least
 
     def held_by(self, identity: str, duration: float) -> dict[str, Any]:
         """Return the Lease as we write it to take or to renew it: only if it has not changed since it was read.
@@ -71,7 +73,7 @@ class Record:
 
     def given_back(self) -> dict[str, Any]:
         """Return the Lease as we write it to resign: free at once."""
-        return self._with({**self.spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()})
+        return self._with({**self.spec, "holderIdentity": "", "leaseDurationSeconds": _RESIGNED, "renewTime": _now()})
 
     def _with(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         return {**(self.lease or {}), "spec": dict(spec)}

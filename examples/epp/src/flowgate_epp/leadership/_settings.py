@@ -1,22 +1,15 @@
 """How a leader is chosen."""
 
-import re
 from typing import Any, Final
 
 import attrs
 
 from flowgate.validators import finite_seconds, instance_of
-from flowgate_epp.kubernetes import check_namespace
+from flowgate_epp.kubernetes import check_name, check_namespace
 
 __all__ = ["LeaseSettings"]
 
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _SHORTEST: Final = 1.0
-
-
-def _object_name(_settings: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError(f"{field.name} must be a name such as 'flowgate-epp', in lower case, not {value!r}")
 
 
 def _not_empty(settings: object, field: "attrs.Attribute[Any]", value: str) -> None:
@@ -39,14 +32,15 @@ class LeaseSettings:
             two candidates are the same, not even one and its successor in the same pod.
         duration: Seconds for which others see a lease unchanged before they take it; told in whole seconds, rounded up.
         renew_deadline: Seconds after its last renewal at which a leader gives up: less than `duration`.
-        retry_interval: Seconds between renewals, and between looks of those who stand by: less than `renew_deadline`.
+        retry_interval: Seconds between renewals, and between looks of those who stand by: at most half of
+            `renew_deadline`, so that one renewal may fail.
 
     Raises:
         ValueError: A value breaks its rule.
         TypeError: A value has the wrong type.
     """
 
-    name: str = attrs.field(default="flowgate-epp", validator=_object_name)
+    name: str = attrs.field(default="flowgate-epp", validator=check_name)
     namespace: str | None = attrs.field(default=None, validator=check_namespace)
     identity: str | None = attrs.field(default=None, validator=attrs.validators.optional(_not_empty))
     duration: float = attrs.field(default=15.0, validator=finite_seconds)
@@ -60,7 +54,8 @@ class LeaseSettings:
             raise ValueError(
                 f"renew_deadline must be less than duration, {self.duration!r}, not {self.renew_deadline!r}"
             )
-        if self.retry_interval >= self.renew_deadline:
+        if self.retry_interval > self.renew_deadline / 2:
             raise ValueError(
-                f"retry_interval must be less than renew_deadline, {self.renew_deadline!r}, not {self.retry_interval!r}"
+                f"retry_interval must be at most half of renew_deadline, {self.renew_deadline!r}, "
+                f"not {self.retry_interval!r}"
             )

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import attrs
 
 from flowgate.validators import finite_seconds, instance_of
-from flowgate_epp.kubernetes import ApiClient, ApiError, Object, check_namespace
+from flowgate_epp.kubernetes import ApiClient, ApiError, Object, check_name, check_namespace
 from flowgate_epp.pods import Backoff, Outage, jittered
 from flowgate_epp.waking._demand import Demand
 
@@ -34,7 +34,7 @@ _LOOK_FOR_LEADERSHIP: Final = 1.0
 
 def _word(_settings: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if not isinstance(value, str) or not _WORD.fullmatch(value):
-        raise ValueError(f"{field.name} must be a name in lower case, such as 'llama', not {value!r}")
+        raise ValueError(f"{field.name} must be a name in lower case, such as 'deployments', not {value!r}")
 
 
 def _api_version(_settings: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -62,7 +62,7 @@ class ActivatorSettings:
         TypeError: A value has the wrong type.
     """
 
-    target: str = attrs.field(validator=_word)
+    target: str = attrs.field(validator=check_name)
     kind: str = attrs.field(default="Deployment", validator=instance_of(str))
     api_version: str | None = attrs.field(default=None, validator=attrs.validators.optional(_api_version))
     plural: str | None = attrs.field(default=None, validator=attrs.validators.optional(_word))
@@ -103,8 +103,8 @@ class Activator:
     target is woken, and sleeps again after `cool_down`. While there is demand, a zero does not last: one that a human
     wrote is undone at the next look, `interval` seconds later at most. Who wants it to stay, stops the activator.
 
-    Each write is conditional on what was read. A new activator lets nothing sleep before it has seen no demand for the
-    whole `cool_down` itself.
+    Each write is conditional on what was read. A new activator, or one that was not the one who writes until now, lets
+    nothing sleep before it has seen no demand for the whole `cool_down` itself.
 
     Args:
         settings: What is woken.
@@ -169,6 +169,7 @@ class Activator:
     async def _act(self) -> float:
         """Do what is due; return the seconds until something may be due again, if no news come before."""
         if not self._may_write():
+            self._quiet_since = self._clock()  # until now somebody else knew of the demand
             return _LOOK_FOR_LEADERSHIP
         if self._is_wanted and (pause := self._rests_until - self._clock()) > 0:
             return pause
@@ -177,7 +178,7 @@ class Activator:
             return pause
         scale = await self._client.get(self._path)
         self._has_looked = True
-        replicas = (scale.get("spec") or {}).get("replicas", 0)  # of a Scale at zero it may be left out
+        replicas = (scale.get("spec") or {}).get("replicas") or 0  # of a Scale at zero it may be left out
         if self._is_wanted:
             if replicas == 0:
                 await self._write(scale, 1)

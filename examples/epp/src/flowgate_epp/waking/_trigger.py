@@ -11,6 +11,8 @@ from flowgate_epp.waking._settings import KedaSettings, MetricName, check_target
 
 __all__ = ["Trigger", "read_trigger"]
 
+_MOST: Final = 1e15
+"""More than anybody serves; KEDA counts in thousandths, 64 bits of them, and what is more turns negative there."""
 _METRICS: Final[Mapping[str, MetricName]] = {"requests": "requests", "work": "work"}
 
 
@@ -37,7 +39,7 @@ class Trigger:
             amount: float = demand.waiting + demand.running
         else:
             amount = demand.waiting_work + demand.running_work
-        return float(max(amount, min(1.0, self.target) if is_active else 0.0))
+        return float(min(max(amount, min(1.0, self.target) if is_active else 0.0), _MOST))
 
 
 def read_trigger(metadata: Mapping[str, str], settings: KedaSettings) -> Trigger:
