@@ -1,6 +1,7 @@
 """The floor: what asyncio alone costs for the same work, with nothing decided and nothing counted."""
 
 import asyncio
+import math
 from collections import deque
 
 from benchmarks.rounds import Stopwatch
@@ -11,7 +12,7 @@ __all__ = ["BareGate", "await_nothing", "bare_drain", "bare_queue", "park_bare"]
 class BareGate:
     """A deque of futures, and a dispatcher that hands slots to the first of them in the next turn of the loop."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: float) -> None:
         self.slots = slots
         self.waiting: deque[asyncio.Future[None]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -54,14 +55,15 @@ async def await_nothing(times: int) -> float:
     return watch.seconds / times
 
 
-async def bare_queue(callers: int, slots: int, each: int) -> float:
-    """Let callers wait for a slot, hold it for one turn of the loop, and begin again, `each` times."""
-    gate = BareGate(slots)
+async def bare_queue(callers: int, slots: int | None, each: int, *, is_held: bool = True) -> float:
+    """Let callers wait for a slot, hold it for one turn of the loop or not at all, and begin again, `each` times."""
+    gate = BareGate(math.inf if slots is None else slots)
 
     async def call() -> None:
         for _ in range(each):
             await gate.enqueue()
-            await asyncio.sleep(0)
+            if is_held:
+                await asyncio.sleep(0)
             gate.release()
 
     with Stopwatch() as watch:

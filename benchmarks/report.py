@@ -41,7 +41,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def _row(figure: Figure) -> tuple[str, ...]:
     spent, ratio, target = figure.spent, figure.ratio, figure.target
-    wanted = "" if target is None else f"≤ {target:,.0f} B" if figure.unit == "B" else f"≤ {target:g} x"
+    wanted = "" if target is None else _target(figure, target)
     return (
         figure.name,
         f"{_digits(spent.median)} {figure.unit}",
@@ -51,6 +51,14 @@ def _row(figure: Figure) -> tuple[str, ...]:
         figure.versus or "",
         wanted,
     )
+
+
+def _target(figure: Figure, target: float) -> str:
+    if figure.ratio is None or figure.unit == "B":
+        measured, wanted = figure.spent.median, f"≤ {target:,.0f} {figure.unit}"
+    else:
+        measured, wanted = figure.ratio.median, f"≤ {target:g} x"
+    return f"{wanted}, {'met' if measured <= target else 'missed'}"
 
 
 def _range(spread: Spread) -> str:
