@@ -10,8 +10,10 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # The examples that are packages are installed as their users would: away from the checkout.
 ALONE := build/examples-venv
 
-# A change of pyproject.toml installs again. `to-run` has what the demo and the tests need, `to-develop` all the rest.
+# A change of pyproject.toml installs again. `to-run` has what the demo and the tests need, `to-bench` what flowgate is
+# measured beside, `to-develop` all the rest.
 TO_RUN := $(VENV)/.installed-to-run
+TO_BENCH := $(VENV)/.installed-to-bench
 PARTS := --editable ./examples/fake_vllm --editable './examples/epp[test]'
 TO_DEVELOP := $(VENV)/.installed-to-develop
 
@@ -24,7 +26,7 @@ help:
 	@echo "make test         install into $(VENV), and run the tests under branch coverage"
 	@echo "make kubernetes-test  the tests on a real Kubernetes API server, which is built once (5 min)"
 	@echo "make check        run what CI runs: lint, types, docs, examples, kubernetes-test, test"
-	@echo "make bench        run the benchmarks (bench-quick: a short run; bench-adaptive: limits found)"
+	@echo "make bench        run the benchmarks, for docs/ (bench-quick: in a minute; bench-adaptive: limits found)"
 	@echo "make clean        remove what these commands made"
 
 demo: $(TO_RUN)
@@ -62,10 +64,13 @@ examples: $(TO_RUN)
 	cd examples/custom_policy && $(abspath $(ALONE))/bin/python -m pytest -q
 	cd examples/asgi_gateway && $(abspath $(ALONE))/bin/python -m pytest -q
 
-bench: $(TO_RUN)
-	$(BIN)/python -m benchmarks
+# Under 15 minutes on two quiet cores. The documentation shows what it writes.
+bench: $(TO_BENCH)
+	mkdir -p build
+	$(BIN)/python -m benchmarks --json build/benchmarks.json \
+		--report docs/explanation/performance-figures.md --plots docs/explanation
 
-bench-quick: $(TO_RUN)
+bench-quick: $(TO_BENCH)
 	$(BIN)/python -m benchmarks --quick
 
 bench-adaptive: $(TO_RUN)
@@ -80,6 +85,10 @@ $(TO_RUN): pyproject.toml examples/epp/pyproject.toml examples/fake_vllm/pyproje
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("flowgate needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) --editable '.[demo,test]' $(PARTS)
+	@touch $@
+
+$(TO_BENCH): $(TO_RUN)
+	$(PIP_INSTALL) --editable '.[bench]'
 	@touch $@
 
 $(TO_DEVELOP): $(TO_RUN)

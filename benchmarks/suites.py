@@ -1,4 +1,4 @@
-"""What is measured: every suite, by name."""
+"""All suites by name, in the order in which a run goes through them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,17 +16,24 @@ from benchmarks.pods import pods
 from benchmarks.rounds import Case, Figure, measure
 from benchmarks.sizes import Sizes
 from benchmarks.trio_path import trio
+from benchmarks.upstream import beside
 
 __all__ = ["SUITES", "Suite", "figures_of"]
 
-Suite = Callable[[Sizes], Sequence[list[Case]] | Sequence[Figure]]
-"""Returns cases, those of one list to be measured in alternating rounds; or figures, where it measured by itself."""
+Suite = Callable[[Sizes], Sequence[Sequence[Case]] | Sequence[Figure]]
+"""Returns cases, of which those in one list are measured in alternating rounds; or figures, having measured itself."""
+
+
+def _matrix(sizes: Sizes) -> Sequence[Figure]:
+    figures = matrix(sizes)
+    return figures + beside(figures)
+
 
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "fast": fast,
         "queued": queued,
-        "matrix": matrix,
+        "matrix": _matrix,
         "drain": drain,
         "choice": choice,
         "churn": churn,
@@ -38,10 +45,11 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
         "peers": peers,
     }
 )
+"""Every suite, by the name that ``--only`` takes."""
 
 
 def figures_of(name: str, sizes: Sizes) -> list[Figure]:
-    """Run a suite."""
+    """Measure one suite."""
     figures: list[Figure] = []
     for part in SUITES[name](sizes):
         figures += [part] if isinstance(part, Figure) else measure(part, sizes.rounds)
