@@ -12,10 +12,6 @@ __all__ = ["markdown"]
 # The page includes what stands between these.
 _PARTS = ("<!-- targets -->", "<!-- figures -->", "<!-- end -->")
 _HEAD = """\
----
-orphan: true
----
-
 # Figures
 
 Written by `python -m benchmarks --report`; [Performance](performance.md) shows it, and says what it means."""

@@ -11,7 +11,7 @@ copyright = "The flowgate authors"
 version = release = version_of("flowgate-admission")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "explanation/performance-figures.md"]  # the second is included in a page
 html_theme = "furo"
 html_title = "flowgate"
 myst_heading_anchors = 3

@@ -103,7 +103,7 @@ class LegacyAdmissionController:
             raise self._error(
                 request, key, size, QueueOutcome.REJECTED_SHED, f"it is sheddable, and {state}", self._fault
             )
-        ticket = Ticket(self, request, None, tuple(ranked), 0.0, self._now)
+        ticket = Ticket(self, request, None, (tuple(ranked),), 0.0, self._now)
         self._pods.charge(ticket, ranked[0] if ranked else None, self._now)
         return ticket
 

@@ -1,7 +1,7 @@
 """Where requests wait: lanes, their groups (one for each band), and the queues of flows.
 
 A *lane* holds the requests that share one candidate selection; a *group* those of them in one band, with the fairness
-state that chooses between flows. `Candidates` keeps a lane's pods in the order in which requests want them.
+state that chooses between flows.
 """
 
 import heapq
@@ -12,131 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from flowgate.candidates import Candidates
 from flowgate.contracts import FlowGroup, FlowKey, ItemComparator, QueueItem, SafeQueue
 from flowgate.items import Item
 from flowgate.meters import DrainMeter
-from flowgate.pods import PodState, PodTable
+from flowgate.pods import PodState
 
 if TYPE_CHECKING:
     from flowgate.registry import Band, Flow
 
-__all__ = ["Candidates", "FlowQueue", "Group", "Lane"]
-
-
-_Entry = tuple[float, int, int, PodState]
-
-
-class Candidates:
-    """A lane's pods, least saturated first.
-
-    Keeps itself up to date from the table's log of changes, or by looking at every pod where that is less work. So a
-    change costs nothing until somebody asks, and then O(log n) for each changed pod, whatever their number. So does one
-    that comes or goes.
-    """
-
-    __slots__ = ("_cursor", "_entries", "_epoch", "_fresh", "_heap", "_open", "_pods", "_table")
-
-    def __init__(self, pods: tuple[PodState, ...], table: PodTable) -> None:
-        self._pods: tuple[PodState, ...] | None = pods
-        self._table = table
-        # The entry of each open pod; others in the heap are void, and go when they surface or outnumber these.
-        self._entries: dict[PodState, _Entry | None] = dict.fromkeys(pods)
-        self._heap: list[_Entry] = []
-        self._fresh: list[PodState] = []
-        self._open: tuple[PodState, ...] | None = ()
-        self._cursor = 0
-        self._epoch = -1
-
-    def __contains__(self, state: PodState) -> bool:
-        return state in self._entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def pods(self) -> tuple[PodState, ...]:
-        """All pods, in the locator's order."""
-        if self._pods is None:
-            self._pods = tuple(self._entries)
-        return self._pods
-
-    def add(self, state: PodState) -> None:
-        """Take a pod that has come, after all others. O(1)."""
-        self._entries[state] = None
-        self._fresh.append(state)
-        self._pods = None
-
-    def discard(self, state: PodState) -> None:
-        """Let a pod go that is there. O(1)."""
-        if self._entries.pop(state) is not None:
-            self._open = None
-        self._pods = None
-
-    def best(self, ceiling: float) -> PodState | None:
-        """Return the least saturated pod that is below the ceiling; ties go to the one that fewest lanes name."""
-        table = self._table
-        if self._cursor != table.changes_end or self._epoch != table.watch.epoch or self._fresh:
-            self._catch_up()
-        heap, entries = self._heap, self._entries
-        while heap:
-            entry = heap[0]
-            state = entry[3]
-            if entries.get(state) is entry:
-                return state if entry[0] < ceiling else None
-            heapq.heappop(heap)
-        return None
-
-    def open(self, ceiling: float) -> tuple[PodState, ...]:
-        """Return the pods below the ceiling, in the locator's order."""
-        table = self._table
-        if self._cursor != table.changes_end or self._epoch != table.watch.epoch or self._fresh:
-            self._catch_up()
-        if self._open is None:
-            self._open = tuple([state for state, entry in self._entries.items() if entry is not None])
-        if ceiling < 1.0:
-            return tuple([state for state in self._open if state.saturation < ceiling])
-        return self._open
-
-    def _catch_up(self) -> None:
-        table, entries = self._table, self._entries
-        end, epoch = table.changes_end, table.watch.epoch
-        if self._cursor == end - 1 and self._epoch == epoch and not self._fresh and table.changes:
-            state = table.changes[-1]  # one change since the last look: what each request brings
-            if state in entries:
-                self._look_at(state)
-            self._cursor = end
-            return
-        base = end - len(table.changes)
-        if self._epoch != epoch or end - self._cursor > len(entries) or self._cursor < base:
-            for state in entries:
-                self._look_at(state)
-        else:
-            for state in [*table.changes[self._cursor - base :], *self._fresh]:
-                if state in entries:
-                    self._look_at(state)
-        self._fresh.clear()
-        self._cursor = end
-        self._epoch = epoch
-
-    def _look_at(self, state: PodState) -> None:
-        table = self._table
-        saturation = state.saturation if state.read_epoch == table.watch.epoch else table.read(state)
-        old = self._entries[state]
-        lanes = len(state.lanes)
-        if old is None:
-            if saturation >= 1.0:
-                return
-        elif saturation == old[0] and lanes == old[1]:
-            return  # on an idle pool the usual case
-        entry = (saturation, lanes, state.serial, state) if saturation < 1.0 else None
-        if entry is None or old is None:
-            self._open = None
-        self._entries[state] = entry
-        if entry is not None:
-            heapq.heappush(self._heap, entry)
-            if len(self._heap) > 2 * len(self._entries) + 8:
-                self._heap = [entry for entry in self._entries.values() if entry is not None]
-                heapq.heapify(self._heap)
+__all__ = ["FlowQueue", "Group", "Lane"]
 
 
 @attrs.define(eq=False, repr=False, weakref_slot=False)

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
+from flowgate.candidates import Candidates
 from flowgate.contracts import FlowKey, Pod, PodLocator
 from flowgate.expiry import Deadlines
 from flowgate.groups import Groups
 from flowgate.items import Item
-from flowgate.lanes import Candidates, Lane
+from flowgate.lanes import Lane
 from flowgate.meters import DrainMeter
 from flowgate.plugins import FailureSink, Watched
 from flowgate.pods import PodState, PodTable

@@ -2,12 +2,14 @@
 
 import sys
 import warnings
+from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from flowgate.contracts import FlowControlRequest, Pod, ReleaseResult
 
 if TYPE_CHECKING:
+    from flowgate.candidates import Open
     from flowgate.items import Item
     from flowgate.lanes import FlowQueue
     from flowgate.pods import PodState
@@ -71,7 +73,7 @@ class Ticket:
         owner: TicketOwner,
         request: FlowControlRequest,
         flow: "Flow | None",
-        spare: "tuple[PodState, ...]",
+        spare: "Open",
         queue_wait: float,
         dispatched_at: float,
     ) -> None:
@@ -87,7 +89,7 @@ class Ticket:
         # The rest is the engine's: whom the ticket counts for, what fairness charged for it and where, and the charge
         # that `PodTable` writes.
         self.flow: Flow | None = flow
-        self.spare: tuple[PodState, ...] = spare
+        self.spare: Open = spare
         self.first: PodState | None = None
         self.state: PodState | None = None
         self.number: int = 0
@@ -109,7 +111,7 @@ class Ticket:
     def candidates(self) -> tuple[Pod, ...]:
         """The pods that were open at dispatch, the one that was charged first."""
         first = self.first
-        rest = (state.pod for state in self.spare if state is not first)
+        rest = (state.pod for state in chain.from_iterable(self.spare) if state is not first)
         return tuple(rest) if first is None else (first.pod, *rest)
 
     def open_candidates(self) -> tuple[Pod, ...]:
@@ -119,7 +121,8 @@ class Ticket:
         dispatch. The charged pod is always among them, and first; on a released ticket it is as for any other pod.
         """
         owner, charged = self._owner, None if self.is_released else self.state
-        rest = (state.pod for state in self.spare if state is not charged and owner.is_open(self, state))
+        spare = chain.from_iterable(self.spare)
+        rest = (state.pod for state in spare if state is not charged and owner.is_open(self, state))
         return tuple(rest) if charged is None else (charged.pod, *rest)
 
     def assign(self, pod: Pod) -> None:
