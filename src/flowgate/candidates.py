@@ -7,7 +7,7 @@ from flowgate.pods import PodState, PodTable
 
 __all__ = ["Candidates", "Open"]
 
-_RUN = 64
+_RUN = 32
 
 Open = tuple[tuple[PodState, ...], ...]
 """Open pods in runs, which tickets share: a run is made anew only where a pod of it opened or closed."""

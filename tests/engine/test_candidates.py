@@ -66,7 +66,7 @@ class _Pool:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_ticket_names_what_is_open_while_pods_come_and_go(pools: Callable[[int], _Pool], seed: int) -> None:
     chance = random.Random(seed)
-    pool = pools(chance.choice((60, 64, 65, 300)))
+    pool = pools(chance.choice((30, 32, 33, 300)))
     for _ in range(400):
         deed = chance.random()
         if deed < 0.5 and pool.open:
@@ -90,11 +90,11 @@ def test_a_ticket_keeps_what_was_open_when_it_went(pools: Callable[[int], _Pool]
 def test_a_large_pool_that_shrinks_is_listed_in_fewer_runs(pools: Callable[[int], _Pool]) -> None:
     pool, chance = pools(1_000), random.Random(0)
     pool.take()
-    assert len(pool.tickets[-1].spare) == 16
+    assert len(pool.tickets[-1].spare) == 32
     pool.change(900, 0, chance)
     pool.take()
-    assert len(pool.tickets[-1].spare) == 2
-    pool.change(50, 0, chance)
+    assert len(pool.tickets[-1].spare) == 4
+    pool.change(70, 0, chance)
     pool.take()
     assert len(pool.tickets[-1].spare) == 1
 
@@ -108,10 +108,10 @@ def test_few_runs_are_listed_anew_when_one_pod_opens_or_closes(pools: Callable[[
 
 
 def test_pods_that_come_fill_the_last_run_and_then_a_new_one(pools: Callable[[int], _Pool]) -> None:
-    pool, chance = pools(100), random.Random(0)
+    pool, chance = pools(50), random.Random(0)
     pool.take()
-    pool.change(0, 28, chance)
+    pool.change(0, 14, chance)
     pool.take()
     pool.change(0, 1, chance)
     pool.take()
-    assert [[len(run) for run in ticket.spare] for ticket in pool.tickets] == [[64, 36], [63, 64], [62, 64, 1]]
+    assert [[len(run) for run in ticket.spare] for ticket in pool.tickets] == [[32, 18], [31, 32], [30, 32, 1]]
