@@ -7,14 +7,16 @@ happens once, such as making an event loop, is not counted.
 import asyncio
 import gc
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from types import FrameType
 from typing import Any
 
 import attrs
 
-__all__ = ["Work", "blocks", "calls", "instructions"]
+__all__ = ["Work", "blocks", "calls", "instructions", "instructions_by_module"]
 
 
 @attrs.frozen
@@ -41,8 +43,15 @@ def calls(work: Work) -> tuple[float, float]:
 
 def instructions(work: Work) -> float:
     """Count instructions of the interpreter. Versions of Python have different ones."""
+    return sum(instructions_by_module(work).values())
+
+
+def instructions_by_module(work: Work) -> dict[str, float]:
+    """Count the same, by the module that they stand in; most first."""
     _warm(work)
-    return (_traced(work.more) - _traced(work.some)) / work.added
+    some, more = _traced(work.some), _traced(work.more)
+    shares = {module: (count - some[module]) / work.added for module, count in more.items()}
+    return dict(sorted(shares.items(), key=itemgetter(1), reverse=True))
 
 
 async def blocks(work: Callable[[], Coroutine[object, object, object]]) -> int:
@@ -77,13 +86,12 @@ def _profiled(work: Callable[[], Coroutine[object, object, object]]) -> tuple[in
     return counts["call"], counts["c_call"]
 
 
-def _traced(work: Callable[[], Coroutine[object, object, object]]) -> int:
-    count = 0
+def _traced(work: Callable[[], Coroutine[object, object, object]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
 
-    def inside(_frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal count
+    def inside(frame: FrameType, event: str, _argument: object) -> Any:
         if event == "opcode":
-            count += 1
+            counts[frame.f_globals["__name__"]] += 1
         return inside
 
     def enter(frame: FrameType, _event: str, _argument: object) -> Any:
@@ -97,7 +105,7 @@ def _traced(work: Callable[[], Coroutine[object, object, object]]) -> int:
             asyncio.run(work())
         finally:
             sys.settrace(before)
-    return count
+    return counts
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.counts [--write]``: a regression gate that no slow machine trips, because it times nothing.
+"""``python -m benchmarks.counts [--write | --modules]``: a regression gate that times nothing.
 
 It counts what the interpreter does for each request, and compares that with what is stored beside it. More than is
 stored is a regression; less is an improvement that would hide the next one until it is stored.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import attrs
 
-from benchmarks.counting import Work, blocks, calls, instructions
+from benchmarks.counting import Work, blocks, calls, instructions, instructions_by_module
 from benchmarks.gate import drain, fast_path, park, queue
 from benchmarks.load import Load
 from flowgate.policies import BestHead
@@ -39,7 +39,7 @@ _PARKED = Load(200, slots=1_000, flows=20)
 def count() -> Counts:
     """Count everything."""
     paths = {
-        "fast path": Work(partial(fast_path, 200), partial(fast_path, 400), 200),
+        "fast path": _fast(),
         "queued path": _queued(_QUEUED),
         "queued path, 1 slot": _queued(attrs.evolve(_QUEUED, slots=1)),
         "queued path, 10 lanes": _queued(attrs.evolve(_QUEUED, lanes=10)),
@@ -61,8 +61,13 @@ def main(arguments: Sequence[str] | None = None, counted: Counts | None = None, 
         1 if a number differs by more than the allowance.
     """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counts", description="Count what a request costs.")
-    parser.add_argument("--write", action="store_true", help="store the numbers of this version of Python")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--write", action="store_true", help="store the numbers of this version of Python")
+    either.add_argument("--modules", action="store_true", help="show in which modules the instructions stand, and stop")
     options = parser.parse_args(arguments)
+    if options.modules:
+        _show_modules({"fast path": _fast(), "queued path": _queued(_QUEUED)})
+        return 0
     counted = count() if counted is None else counted
     print(f"Python {_VERSION}, for each request")
     for path, numbers in counted.items():
@@ -79,6 +84,19 @@ def main(arguments: Sequence[str] | None = None, counted: Counts | None = None, 
     if found:
         print("", *found, sep="\n")
     return 1 if found else 0
+
+
+def _show_modules(paths: Mapping[str, Work]) -> None:
+    for path, work in paths.items():
+        modules = instructions_by_module(work)
+        print(f"{path}: {sum(modules.values()):,.0f} instructions for each request")
+        for module, number in modules.items():
+            if number >= 1:
+                print(f"{number:>10,.1f} {module}")
+
+
+def _fast() -> Work:
+    return Work(partial(fast_path, 200), partial(fast_path, 400), 200)
 
 
 def _queued(load: Load) -> Work:

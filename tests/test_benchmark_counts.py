@@ -125,3 +125,13 @@ def test_hooks_are_given_back() -> None:
     calls(Work(nothing, nothing, 1))
     instructions(Work(nothing, nothing, 1))
     assert (sys.gettrace(), sys.getprofile()) == (tracing, profiling)
+
+
+def test_instructions_are_shown_by_module(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--modules"]) == 0
+    fast, _, queued = capsys.readouterr().out.partition("queued path: ")
+    assert fast.startswith("fast path: ")
+    assert "flowgate.arrivals" in fast
+    assert "flowgate.dispatch" not in fast
+    assert "flowgate.dispatch" in queued
+    assert "asyncio.base_events" in queued

@@ -96,7 +96,7 @@ def went(
 ) -> Dispatched:
     """Say that a request went to a pod, while others were offered, too."""
     states = [made.processor.shard.pods.see(made.pool.pod(name)) for name in pods]
-    ticket = Ticket(SimpleNamespace(), request, None, tuple(states), wait, made.model.now)  # type: ignore[arg-type]
+    ticket = Ticket(SimpleNamespace(), request, None, (tuple(states),), wait, made.model.now)  # type: ignore[arg-type]
     ticket.is_released = True
     if states:
         ticket.first = states[0]
