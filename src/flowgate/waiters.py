@@ -206,6 +206,7 @@ class _TrioLoop:
         self._line: deque[_TrioWaiter] = deque()
         self._early: dict[_TrioWaiter, None] = {}
         self._rounds = 0
+        self._dealt = 0
         self._places = 0
         # A system task, not a nursery: whatever the body of the controller raises must not come out as a group.
         trio.lowlevel.spawn_system_task(self._pump, name="flowgate controller")
@@ -271,6 +272,8 @@ class _TrioLoop:
             self._early[waiter] = None
             return False
         self._line.popleft()
+        if waiter.place >= self._dealt:
+            self._rounds = 0  # all of those that were in line at the first deal are through
         self._call_next()
         return True
 
@@ -287,6 +290,8 @@ class _TrioLoop:
         head = self._line[0]
         if head.task is None:
             return  # it will run by itself
+        if not self._rounds:
+            self._dealt = self._places
         if self._rounds < _ROUNDS:
             # A batch that trio reversed comes right with even odds if all of it is dealt again.
             self._rounds += 1
