@@ -92,9 +92,16 @@ async def _scene(settings: AdminSettings = LOCAL, *, pods: int = 0) -> AsyncIter
     pool, reasons = PodPool(pods), list[str]()
     board = Board(metrics, pool="llamas")
     exposition = Exposition(metrics, metrics_settings)
-    server = AdminServer(board, exposition.render, lambda: reasons, settings)
+    controller = FlowController(
+        CONFIG,
+        locator=pool,
+        detector=ConcurrencyDetector(2),
+        observers=[metrics],
+        explain_last=settings.explain_last,
+    )
+    server = AdminServer(board, exposition.render, lambda: reasons, settings, controller.explain)
     async with (
-        FlowController(CONFIG, locator=pool, detector=ConcurrencyDetector(2), observers=[metrics]) as controller,
+        controller,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as client,
     ):
 
