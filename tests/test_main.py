@@ -1,6 +1,7 @@
 """The command line: what it prints, where, and with which exit code."""
 
 import os
+import platform
 import runpy
 import subprocess
 import sys
@@ -294,7 +295,10 @@ def test_the_documented_example_is_fine(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
-    assert capsys.readouterr().out == f"flowgate {version('flowgate-admission')}\n"
+    first, python, *parts = capsys.readouterr().out.splitlines()
+    assert first == f"flowgate {version('flowgate-admission')}"
+    assert python.endswith(platform.python_version())
+    assert parts == [f"{name} {version(name)}" for name in ("anyio", "attrs", "sortedcontainers", "typing-extensions")]
 
 
 def test_the_option_says_the_version_too(capsys: pytest.CaptureFixture[str]) -> None:
