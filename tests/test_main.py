@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 from flowgate import FlowControlConfig, PriorityBandConfig
+from flowgate import __main__ as command_line
 from flowgate.__main__ import main
 from flowgate.configfile import Settings
 from flowgate.configfile._report import explain
@@ -349,9 +350,8 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str], capsys: pytest.
 def test_python_m_runs_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """``python -m flowgate`` and the script ``flowgate`` are one program."""
     monkeypatch.setattr(sys, "argv", ["flowgate", "version"])
-    monkeypatch.delitem(sys.modules, "flowgate.__main__")
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("flowgate", run_name="__main__")
+        runpy.run_path(str(command_line.__file__), run_name="__main__")
     assert caught.value.code == 0
     (script,) = (entry for entry in entry_points(group="console_scripts") if entry.name == "flowgate")
     assert script.value == "flowgate.__main__:main"
