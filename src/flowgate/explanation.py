@@ -106,10 +106,9 @@ class Explanation:
 
     def text(self) -> str:
         """Tell it in a few lines for a terminal or a log; what a client chose is escaped where it is not printable."""
-        key = self.flow_key
-        whose = "" if key is None else f" of flow {printable(key.id)}, priority {key.priority},"
-        done = "has waited" if self.outcome is None else f"was {self.outcome.value} after"
-        lines = [f"request {printable(self.request_id)}{whose} {done} {self.waited:.3f} s"]
+        whose = "" if self.flow_key is None else f" of {self.flow_key}"
+        done = "waits" if self.outcome is None else f"was {self.outcome.value}"
+        lines = [f"request {printable(self.request_id)}{printable(whose)} {done} after {self.waited:.3f} s"]
         lines.append(f"  why: {printable(self.reason)}")
         if self.band:
             lines.append(f"  band: {printable(self.band)}")

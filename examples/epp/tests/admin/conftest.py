@@ -92,16 +92,9 @@ async def _scene(settings: AdminSettings = LOCAL, *, pods: int = 0) -> AsyncIter
     pool, reasons = PodPool(pods), list[str]()
     board = Board(metrics, pool="llamas")
     exposition = Exposition(metrics, metrics_settings)
-    controller = FlowController(
-        CONFIG,
-        locator=pool,
-        detector=ConcurrencyDetector(2),
-        observers=[metrics],
-        explain_last=settings.explain_last,
-    )
-    server = AdminServer(board, exposition.render, lambda: reasons, settings, controller.explain)
+    server = AdminServer(board, exposition.render, lambda: reasons, settings)
     async with (
-        controller,
+        FlowController(CONFIG, locator=pool, detector=ConcurrencyDetector(2), observers=[metrics]) as controller,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as client,
     ):
 

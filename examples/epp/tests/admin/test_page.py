@@ -80,22 +80,6 @@ async def test_what_clients_choose_is_shown_as_text(scene: Scenes, browser: Brow
         assert [entry["method"] for entry in page.trouble] == ["Log.entryAdded"] * len(page.trouble)
 
 
-async def test_it_tells_why_a_request_waits_as_text(scene: Scenes, browser: Browser) -> None:
-    async with scene(LOCAL) as here, browser as page:
-        await here.callers.start(Request("a", request_id=HOSTILE))
-        await page.open(here.url)
-        await page.evaluate(f"document.querySelector('#why-id').value = {HOSTILE!r}")
-        await page.evaluate("document.querySelector('#why-ask').click()")
-        await page.until("document.querySelector('#why').textContent.includes('it has no candidates')")
-        assert (await page.text("#why")).startswith(f"request {HOSTILE} of flow a, priority 0, has waited")
-        assert await page.evaluate("document.querySelectorAll('main img').length") == 0
-        here.decide(1)
-        await page.until("document.querySelector('tbody td.request')")
-        await page.evaluate("document.querySelector('tbody td.request').click()")
-        await page.until("document.querySelector('#why').textContent.startsWith('no request with this id')")
-        assert await page.evaluate("document.querySelector('#why-id').value") == "r-1"
-
-
 async def test_it_survives_a_restart_and_forgets_what_was_before(scene: Scenes, browser: Browser) -> None:
     async with scene(LOCAL) as here, browser as page:
         await here.callers.start(Request("a"))

@@ -53,38 +53,6 @@ async def test_metrics_are_text_that_prometheus_reads(scene: Scenes) -> None:
         assert await here.metric("flowgate_queue_size", flow="a", priority="10") == 3
 
 
-async def test_it_tells_why_a_request_waits_and_how_it_went(scene: Scenes) -> None:
-    async with scene(pods=1) as here:
-        held = await here.callers.start(Request("a", request_id="first"))
-        await here.callers.start(Request("a", request_id="second"))
-        await here.callers.start(Request("a", request_id="third"))
-        told = await (await here.get("/explain?request_id=third")).json()
-        assert (told["request_id"], told["count"]) == ("third", 1)
-        (third,) = told["explanations"]
-        assert (third["outcome"], third["flow"], third["priority"]) == ("waiting", "a", 0)
-        assert third["text"].splitlines()[1] == "  why: all of its 1 candidates are full"
-        held.release()
-        gone = await (await here.get("/explain?request_id=first")).json()
-        assert gone["explanations"][0]["outcome"] == "dispatched"
-        assert gone["explanations"][0]["pod"] == next(iter(here.pool)).endpoint
-
-
-async def test_an_id_that_nobody_knows_is_answered_with_a_sentence(scene: Scenes) -> None:
-    async with scene(attrs.evolve(LOCAL, explain_last=5)) as here:
-        unknown, none = await here.get("/explain?request_id=x"), await here.get("/explain")
-        error = "no request with this id waits, and none is among the last 5 decisions"
-        assert (unknown.status, await unknown.json()) == (404, {"error": error})
-        assert (none.status, await none.json()) == (400, {"error": "say which request: /explain?request_id=ID"})
-
-
-async def test_of_many_requests_with_one_id_the_first_sixteen_are_told(scene: Scenes) -> None:
-    async with scene() as here:
-        for _ in range(18):
-            await here.callers.start(Request("a", request_id="same"))
-        told = await (await here.get("/explain?request_id=same")).json()
-        assert (told["count"], len(told["explanations"])) == (18, 16)
-
-
 async def test_state_metrics_and_controller_say_the_same(scene: Scenes) -> None:
     async with scene(pods=2) as here:
         for flow, priority in [("a", 10), ("a", 10), ("b", 0), ("b", 0), ("c", 0), ("d", -5)]:

@@ -219,28 +219,6 @@ function drawDecisions(picture) {
   each(byId("decisions"), picture.decisions, (decision) => decision.number, makeDecision, drawDecision);
 }
 
-// -- why one request waits
-
-async function explain(id) {
-  const told = byId("why");
-  byId("why-id").value = id;
-  told.hidden = false;
-  try {
-    const answer = await (await fetch(`explain?${new URLSearchParams({ request_id: id })}`)).json();
-    if (byId("why-id").value !== id) return; // another was asked about since
-    say(told, answer.error || answer.explanations.map((each) => each.text).join("\n\n"));
-  } catch {
-    say(told, "The picker does not answer.");
-  }
-}
-
-byId("why-ask").addEventListener("click", () => explain(byId("why-id").value));
-byId("why-id").addEventListener("keydown", (event) => { if (event.key === "Enter") explain(event.target.value); });
-byId("decisions").addEventListener("click", (event) => {
-  const cell = event.target.closest("td.request");
-  if (cell) explain(cell.textContent);
-});
-
 // -- the connection
 
 let run = null;
