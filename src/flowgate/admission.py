@@ -20,8 +20,6 @@ from flowgate.contracts import (
 )
 from flowgate.controller import FlowController
 from flowgate.errors import FlowControlError, error_of
-from flowgate.explaining import explain_ticket
-from flowgate.explanation import Explanation
 from flowgate.outcomes import QueueOutcome
 from flowgate.plugins import Watched, plugin_name
 from flowgate.pods import PodState, PodTable
@@ -158,11 +156,6 @@ class LegacyAdmissionController:
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         """Move a ticket's charge; `Ticket.assign` calls it."""
         self._pods.move(ticket, pod, anyio.current_time())
-
-    def explain_ticket(self, ticket: Ticket) -> Explanation:
-        """Say how a ticket's request went; `Ticket.explanation` asks."""
-        key = ticket.request.flow_key()
-        return explain_ticket(ticket, self._pods, flow_key=key, band="", ceiling=1.0, time=ticket.dispatched_at)
 
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the charge of a collected ticket back, at the next arrival; safe in any thread, at any point."""

@@ -26,8 +26,6 @@ from flowgate.contracts import (
     UsageLimitPolicy,
 )
 from flowgate.errors import error_of
-from flowgate.explaining import Recent
-from flowgate.explanation import Explanation
 from flowgate.items import Item
 from flowgate.pods import PodState
 from flowgate.processor import ShardProcessor
@@ -50,11 +48,9 @@ class FlowController:
         detector: Says how full a pod is.
         observers: Receive events; each has some of `Observer`'s methods.
         usage_limit: Holds lower bands back; None lets every band fill a pod.
-        explain_last: How many of the last decisions `explain` remembers; with 0 nothing is kept, and nothing paid.
 
     Raises:
-        TypeError: A part does not have the methods of its contract, or `explain_last` is no int.
-        ValueError: `explain_last` is negative.
+        TypeError: A part does not have the methods of its contract.
     """
 
     def __init__(
@@ -65,7 +61,6 @@ class FlowController:
         detector: SaturationDetector,
         observers: Iterable[object] = (),
         usage_limit: UsageLimitPolicy | None = None,
-        explain_last: int = 0,
     ) -> None:
         config = FlowControlConfig() if config is None else config
         _check("config", config, FlowControlConfig)
@@ -73,10 +68,6 @@ class FlowController:
         _check("detector", detector, SaturationDetector)
         if usage_limit is not None:
             _check("usage_limit", usage_limit, UsageLimitPolicy)
-        if not isinstance(explain_last, int) or isinstance(explain_last, bool):
-            raise TypeError(f"explain_last must be an int, not {explain_last!r}")
-        if explain_last < 0:
-            raise ValueError(f"explain_last must be 0 decisions or more, not {explain_last!r}")
         self._loop: EventLoop | None = None  # plug-ins may look at their clock as soon as they are bound
         self._processor = ShardProcessor(
             config,
@@ -89,9 +80,6 @@ class FlowController:
         )
         self._ledger = self._processor.ledger
         self._waiting = self._processor.shard.lanes.waiting  # not empty: somebody waits
-        self._recent = Recent(explain_last, lambda: self._processor.shard)
-        if explain_last:
-            observers = [*observers, self._recent]
         self._audience = Audience(observers, self._observer_failed)
         self._processor.ledger.hears = self._audience.hears
         if PassEnded in self._audience.hears:
@@ -283,23 +271,6 @@ class FlowController:
             self._running()
         return tuple(map(self._processor.shard.pods.stats, pods))
 
-    def explain(self, request_id: str) -> tuple[Explanation, ...]:
-        """Say why the requests of an id wait, or how they went.
-
-        Those that wait come first, the longest waiting first; then, of the last `explain_last` decisions, the newest
-        first. It is for people who ask about a request, not for every request: O(what waits + what is kept).
-
-        Returns:
-            One explanation for each; none when the id is not known, or known no longer.
-
-        Raises:
-            TypeError: The id is no str.
-        """
-        _check("request_id", request_id, str)
-        if self._loop is not None:
-            self._running()
-        return (*self._processor.explain(request_id, self._time()), *self._recent.find(request_id))
-
     # -- tickets report here
 
     def release_ticket(self, ticket: Ticket, result: ReleaseResult) -> None:
@@ -314,11 +285,6 @@ class FlowController:
         """Say whether a pod has room for a ticket's request now; `Ticket.open_candidates` asks."""
         self._running()
         return self._processor.is_open(ticket, state)
-
-    def explain_ticket(self, ticket: Ticket) -> Explanation:
-        """Say how a ticket's request went; `Ticket.explanation` asks."""
-        self._running()
-        return self._processor.explain_ticket(ticket)
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         """Charge a ticket to another pod; `Ticket.assign` calls it."""

@@ -114,15 +114,10 @@ class Deadlines:
             self.watch(owner)
 
     def _budget_end(self, lane: Lane) -> float:
-        return self.end_of(next(iter(lane.budgeted)), lane)
-
-    def end_of(self, item: Item, lane: Lane) -> float:
-        """Return when an item's budget ends while its lane stays as it is; infinite for never."""
-        came = item.enqueue_time
-        if item.states_ttl:
-            return came + item.effective_ttl
+        first = next(iter(lane.budgeted))
         budget = self.default_ttl if lane.candidates else self.no_pods_ttl
-        return min(max(came, lane.regime_since) + budget, came + self.no_pods_ttl + self.default_ttl)
+        start = max(first.enqueue_time, lane.regime_since)
+        return min(start + budget, first.enqueue_time + self.no_pods_ttl + self.default_ttl)
 
     def _push(self, due: float, owner: Item | Lane) -> _Cell:
         self._serial += 1

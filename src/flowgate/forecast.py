@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from flowgate.lanes import Lane
     from flowgate.registry import Band, Flow
 
-__all__ = ["Forecast", "RetryAfter", "chance_to_miss", "forecast", "forecast_turn"]
+__all__ = ["Forecast", "RetryAfter", "chance_to_miss", "forecast"]
 
 _LEAST_SHARE = 0.05
 """Of the rate, what a lower band gets at least in a forecast, however much arrives above it."""
@@ -87,11 +87,6 @@ def forecast(lane: "Lane", band: "Band", flow: "Flow | None", share: float, now:
         share: Of dispatches, what its band is guaranteed; 0.0 for nothing.
         now: Seconds.
     """
-    return forecast_turn(lane, band, _turn_in_band(lane, band, flow), share, now)
-
-
-def forecast_turn(lane: "Lane", band: "Band", turn: int, share: float, now: float) -> Forecast | None:
-    """Predict the wait of a request whose turn in its own band is known; the rest is as for `forecast`."""
     if lane.meter is None or not lane.candidates:
         return None
     measured = lane.meter.rate(now)
@@ -99,6 +94,7 @@ def forecast_turn(lane: "Lane", band: "Band", turn: int, share: float, now: floa
         return None
     rate, counted = measured
     above = sum(group.waiting for priority, group in lane.groups.items() if priority > band.priority)
+    turn = _turn_in_band(lane, band, flow)
     below = max(rate - lane.meter.rate_above(band.priority), _LEAST_SHARE * rate)
     if turn * below < (above + turn) * share * rate:
         return Forecast(turn, share * rate, counted)

@@ -13,7 +13,7 @@ Steps never nest. One that is called from inside another (a plug-in that release
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, cast
 
@@ -29,8 +29,6 @@ from flowgate.contracts import (
     UsageLimitPolicy,
 )
 from flowgate.dispatch import DispatchPass
-from flowgate.explaining import explain_ticket, explain_waiting
-from flowgate.explanation import Explanation
 from flowgate.items import Item
 from flowgate.lanes import Group
 from flowgate.outcomes import QueueOutcome
@@ -260,23 +258,6 @@ class ShardProcessor:
         assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
         return self.shard.pods.is_below(state, self.shard.ceilings.of(ticket.flow.band.priority))
 
-    def explain(self, request_id: str, now: float) -> Iterator[Explanation]:
-        """Iterate over why the waiting requests of an id wait; nothing is changed. O(what waits)."""
-        return explain_waiting(self.shard, request_id, now)
-
-    def explain_ticket(self, ticket: Ticket) -> Explanation:
-        """Say how the request of a ticket went; nothing is changed."""
-        assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
-        shard, band = self.shard, ticket.flow.band
-        return explain_ticket(
-            ticket,
-            shard.pods,
-            flow_key=ticket.request.flow_key(),
-            band=band.config.name,
-            ceiling=shard.ceilings.of(band.priority),
-            time=ticket.dispatched_at,
-        )
-
     def stats(self) -> ControllerStats:
         """Take a snapshot of the counts. O(bands)."""
         shard, registry = self.shard, self.shard.registry
@@ -357,9 +338,6 @@ class _SelfOwned:
 
     def is_open(self, ticket: Ticket, state: PodState) -> bool:
         return self._processor.is_open(ticket, state)
-
-    def explain_ticket(self, ticket: Ticket) -> Explanation:
-        return self._processor.explain_ticket(ticket)
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         self._processor.assign(ticket, pod, self._processor.time())

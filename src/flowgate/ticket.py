@@ -10,7 +10,6 @@ from flowgate.contracts import FlowControlRequest, Pod, ReleaseResult
 
 if TYPE_CHECKING:
     from flowgate.candidates import Open
-    from flowgate.explanation import Explanation
     from flowgate.items import Item
     from flowgate.lanes import FlowQueue
     from flowgate.pods import PodState
@@ -38,10 +37,6 @@ class TicketOwner(Protocol):
 
     def settle_ticket(self, ticket: "Ticket", cost: float) -> None:
         """Correct what fairness charged for the request."""
-        ...
-
-    def explain_ticket(self, ticket: "Ticket") -> "Explanation":
-        """Say how the request went."""
         ...
 
     def lose_ticket(self, ticket: "Ticket") -> None:
@@ -118,11 +113,6 @@ class Ticket:
         first = self.first
         rest = (state.pod for state in chain.from_iterable(self.spare) if state is not first)
         return tuple(rest) if first is None else (first.pod, *rest)
-
-    @property
-    def explanation(self) -> "Explanation":
-        """How the request went, its candidates read as they are now. O(candidates)."""
-        return self._owner.explain_ticket(self)
 
     def open_candidates(self) -> tuple[Pod, ...]:
         """Return the candidates that have room for the request now: what a scheduler may choose among.

@@ -67,7 +67,6 @@ class Settings:
         locator: PodLocator | None = None,
         detector: SaturationDetector | None = None,
         observers: Iterable[object] = (),
-        explain_last: int = 0,
     ) -> FlowController:
         """Make the controller that the file describes.
 
@@ -75,7 +74,6 @@ class Settings:
             locator: Stands in for the file's.
             detector: Stands in for the file's.
             observers: Receive events.
-            explain_last: How many of the last decisions `FlowController.explain` remembers.
 
         Raises:
             ValueError: Neither the file nor the call names a locator, or a detector.
@@ -89,12 +87,7 @@ class Settings:
             missing = "locator" if locator is None else "detector"
             raise ValueError(f"the configuration names no {missing}, and none is given")
         controller = FlowController(
-            self.config,
-            locator=locator,
-            detector=detector,
-            observers=observers,
-            usage_limit=self.usage_limit,
-            explain_last=explain_last,
+            self.config, locator=locator, detector=detector, observers=observers, usage_limit=self.usage_limit
         )
         self._use.is_made = True
         return controller

@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from flowgate import Explanation
 from flowgate_epp.admin._board import Board
 from flowgate_epp.admin._feed import Feed
 from flowgate_epp.admin._page import PAGE_HEADERS, page_routes
@@ -20,10 +19,7 @@ _SECONDS_TO_WRITE = 30.0  # a watcher that takes longer for one frame is gone
 _SECONDS_TO_STOP = 1.0
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
-_MOST_EXPLANATIONS = 16
-
 Reasons = Callable[[], Sequence[str]]
-Explains = Callable[[str], Sequence[Explanation]]
 
 
 class AdminServer:
@@ -34,7 +30,6 @@ class AdminServer:
         metrics: Writes the metrics as text, as `Exposition.render` does.
         not_ready: Says why the program is not ready, a sentence each; nothing when it is.
         settings: Where it listens, and what it shows.
-        explain: Says why the requests of an id wait, or how they went.
     """
 
     def __init__(
@@ -43,13 +38,11 @@ class AdminServer:
         metrics: Callable[[], bytes],
         not_ready: Reasons,
         settings: AdminSettings | None = None,
-        explain: Explains = lambda _request_id: (),
     ) -> None:
         self._settings = AdminSettings() if settings is None else settings
         self._board = board
         self._metrics = metrics
         self._not_ready = not_ready
-        self._explain = explain
         self._runner: web.AppRunner | None = None
         self.feed: Feed = Feed(self._frame, self._settings.interval)
 
@@ -80,14 +73,7 @@ class AdminServer:
             ]
         )
         if self._settings.page:
-            app.add_routes(
-                [
-                    *page_routes(),
-                    web.get("/state", self._state),
-                    web.get("/events", self._events),
-                    web.get("/explain", self._tell_why),
-                ]
-            )
+            app.add_routes([*page_routes(), web.get("/state", self._state), web.get("/events", self._events)])
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SECONDS_TO_STOP)
         await runner.setup()
         try:
@@ -132,18 +118,6 @@ class AdminServer:
     async def _state(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._picture(), content_type="application/json", headers=PAGE_HEADERS)
 
-    async def _tell_why(self, request: web.Request) -> web.Response:
-        request_id = request.query.get("request_id", "")
-        if not request_id:
-            return _told({"error": "say which request: /explain?request_id=ID"}, status=400)
-        told = self._explain(request_id)
-        if not told:
-            kept = self._settings.explain_last
-            error = f"no request with this id waits, and none is among the last {kept} decisions"
-            return _told({"error": error}, status=404)
-        each = [{**explanation.as_dict(), "text": explanation.text()} for explanation in told[:_MOST_EXPLANATIONS]]
-        return _told({"request_id": request_id, "count": len(told), "explanations": each})
-
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self.feed.watchers >= self._settings.max_watchers:
             return web.Response(status=503, text="too many pages are watched already\n")
@@ -159,10 +133,6 @@ class AdminServer:
                     _hang_up(request)
                     break
         return response
-
-
-def _told(answer: dict[str, object], status: int = 200) -> web.Response:
-    return web.Response(text=_encode(answer), status=status, content_type="application/json", headers=PAGE_HEADERS)
 
 
 def _hang_up(request: web.Request) -> None:

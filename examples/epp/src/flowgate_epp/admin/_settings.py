@@ -25,7 +25,6 @@ class AdminSettings:
         page: Whether there is the page, with its state and events.
         interval: Seconds between two pictures that a page gets.
         max_watchers: Most pages that are watched at once; one more is told 503.
-        explain_last: How many of the last decisions ``/explain`` can tell of; it tells of what waits in any case.
     """
 
     host: str = attrs.field(default="0.0.0.0", validator=instance_of(str))  # noqa: S104 - probes come from outside
@@ -33,4 +32,3 @@ class AdminSettings:
     page: bool = attrs.field(default=True, validator=instance_of(bool))
     interval: float = attrs.field(default=0.25, validator=finite_seconds)
     max_watchers: int = attrs.field(default=64, validator=at_least(0))
-    explain_last: int = attrs.field(default=1_000, validator=at_least(0))
