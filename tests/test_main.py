@@ -102,9 +102,9 @@ For all bands together:
   hol_scope           candidates: a waiting request holds back only those that need its pods
   max_dispatch_batch  1,000 requests
   yield_every         never
-  explain_last        none: only what waits can be explained
   band_shares         shares -1: 0.25
                       a band that waits lags behind its share by at most 1 (in dispatches)
+  explain_last        none: only what waits can be explained
 
 Plug-ins:
 

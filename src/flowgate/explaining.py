@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from flowgate.explanation import Explanation
 from flowgate.forecast import forecast
@@ -47,7 +47,8 @@ def explain_ticket(shard: Shard, ticket: Ticket) -> Explanation | None:
 def _waiting(shard: Shard, item: Item, request_id: str, now: float) -> Explanation:
     group = item.queue.group
     lane, band, recent = group.lane, group.band, shard.ledger.recent
-    own, others = _own_place(item), _ahead_in_other_flows(item)
+    own = list(takewhile(lambda other: other is not item, _in_order(item.queue)))
+    others = _ahead_in_other_flows(item, len(own) + 1)
     above = [higher for priority, higher in lane.groups.items() if priority > band.priority]
     ahead_above = sum(higher.waiting for higher in above)
     pods = [_look(shard, state) for state in lane.candidates.pods]
@@ -97,22 +98,12 @@ def _reason(shard: Shard, group: Group, least: float | None, ceiling: float) -> 
     return "full", "all its candidates are full"
 
 
-def _own_place(item: Item) -> list[Item]:
-    """Return who goes before an item in its flow, next one first."""
-    before: list[Item] = []
-    for other in _in_order(item.queue):
-        if other is item:
-            break
-        before.append(other)
-    return before
-
-
 def _in_order(queue: FlowQueue) -> Iterator[Item]:
     """Iterate over a flow's items, next one first."""
     return (other for other in queue.queue if isinstance(other, Item))
 
 
-def _ahead_in_other_flows(item: Item) -> Sequence[Item]:
+def _ahead_in_other_flows(item: Item, place: int) -> Sequence[Item]:
     """Return who goes before an item in other flows of its group: by their best, or as if they took turns."""
     group = item.queue.group
     others = [queue for queue in group.flows.values() if queue is not item.queue]
@@ -122,7 +113,6 @@ def _ahead_in_other_flows(item: Item) -> Sequence[Item]:
             return [other for other in candidates if (other.score, other.arrival) < (item.score, item.arrival)]
         except TypeError:  # keys that do not compare
             return candidates
-    place = len(_own_place(item)) + 1
     return [other for queue in others for other in islice(_in_order(queue), place)]
 
 

@@ -49,9 +49,6 @@ class Recent:
         self._ceiling_of = ceiling_of
         self._arrivals: dict[Item, int] = {}  # of items that wait
 
-    def __len__(self) -> int:
-        return len(self._ring)
-
     def resize(self, most: int) -> None:
         """Keep another number, the newest of those that there are."""
         self._ring = deque(self._ring, maxlen=most)
