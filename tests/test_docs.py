@@ -41,6 +41,7 @@ def test_the_readme_shows_the_quickstart_as_it_is() -> None:
         ("docs/tutorials/first-request.md", "examples/quickstart/quickstart.py"),
         ("docs/how-to/locator.md", "docs/how-to/locator.py"),
         ("docs/how-to/policy.md", "docs/how-to/policy.py"),
+        ("docs/how-to/why-is-my-request-waiting.md", "docs/how-to/why_waiting.py"),
     ],
 )
 def test_a_page_shows_what_its_program_prints(page: str, script: str) -> None:

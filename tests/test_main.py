@@ -106,6 +106,7 @@ For all bands together:
   yield_every         never
   band_shares         shares -1: 0.25
                       a band that waits lags behind its share by at most 1 (in dispatches)
+  explain_last        none: only what waits can be explained
 
 Plug-ins:
 

@@ -130,6 +130,34 @@ def test_a_request_is_picked_counted_and_released() -> None:
     assert decision.pod is not None
 
 
+@pytest.mark.parametrize(
+    ("kept", "tables"),
+    [
+        (True, {}),
+        (False, {"admin": {**SERVERS, "explain_last": 0}}),
+        (True, {"admin": {**SERVERS, "explain_last": 0}, "flow_control": {**ONE_SLOT, "explain_last": 5}}),
+    ],
+)
+def test_a_request_is_explained_after_it_went_unless_that_is_switched_off(kept: bool, tables: dict[str, Any]) -> None:
+    """By the id that its headers name; either table may say how many are kept."""
+
+    async def check() -> None:
+        async with running(config(**tables)) as (picker, _, _), streams(picker) as process:
+            await picker.store.synced()
+            stream = process()
+            await stream.write(headers(x_request_id="one"))
+            await stream.read()
+            status, text = await get(picker, "/explain?request_id=one")
+            assert status == (200 if kept else 404)
+            if kept:
+                (told,) = json.loads(text)["explanations"]
+                assert (told["state"], told["pod"]["name"]) == ("dispatched", "a")
+            stream.cancel()
+            await until(lambda: picker.controller.stats().in_flight == 0)
+
+    asyncio.run(check())
+
+
 def test_objectives_of_the_file_are_priorities() -> None:
     """A held request of a higher objective overtakes."""
 
