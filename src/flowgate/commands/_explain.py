@@ -5,8 +5,8 @@ import json
 from typing import cast
 
 from flowgate.commands._outcome import CommandError, Commands
+from flowgate.commands._plain import printable
 from flowgate.commands._remote import DEFAULT_URL, ask
-from flowgate.explanation import printable
 
 __all__ = ["add_explain"]
 

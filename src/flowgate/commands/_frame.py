@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from flowgate.commands._plain import printable
 from flowgate.commands._remote import Answer
-from flowgate.explanation import printable
 
 __all__ = ["frame"]
 
