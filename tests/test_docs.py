@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from runpy import run_path
 
 import pytest
+import yaml
 
 from flowgate import QueueOutcome
 from flowgate.admission import STANDARD
@@ -62,6 +64,34 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     for link in links:
         if not re.match(r"[a-z]+:", link):
             assert (page.parent / link.split("#")[0]).is_file(), link
+
+
+def test_the_tables_of_extras_name_each_one() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    text = (ROOT / "docs/reference/extras.md").read_text("utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == sorted(extras)
+
+
+def test_the_workflow_runs_what_ci_runs() -> None:
+    """One program decides, here and wherever the repository is hosted."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+
+
+def test_ci_runs_what_make_check_runs() -> None:
+    (check,) = re.findall(r"^check: (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    ran = re.findall(r'make VENV="\$venv" ([a-z -]+?)(?: 2>|$)', (ROOT / ".ci/run").read_text("utf-8"), re.MULTILINE)
+    assert " ".join(ran) == check
+
+
+def test_the_commands_are_in_their_table() -> None:
+    text = (ROOT / "docs/reference/command-line.md").read_text("utf-8")
+    told = re.findall(r"^\| `flowgate (\w+)", text, re.MULTILINE)
+    printed = subprocess.run(
+        [sys.executable, "-m", "flowgate", "--help"], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    assert told == re.findall(r"^    (\w+) {2,}", printed, re.MULTILINE)
 
 
 def test_the_table_of_outcomes_is_the_code_s() -> None:

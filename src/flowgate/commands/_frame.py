@@ -57,7 +57,7 @@ def _numbers(picture: Answer) -> Text:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", expand=True, box=None, pad_edge=False)
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2))
     for column in columns:
         is_figure = column.startswith("#")
         table.add_column(
