@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from runpy import run_path
 
@@ -105,3 +106,14 @@ def test_the_table_of_outcomes_is_the_code_s() -> None:
 def test_the_picture_is_what_its_script_draws() -> None:
     drawn = run_path(str(ROOT / "docs/design.py"))["svg"]()
     assert (ROOT / "docs/design.svg").read_text("utf-8") == drawn
+
+
+def test_every_public_error_is_in_its_table() -> None:
+    errors = {
+        name
+        for module in map(import_module, ["flowgate", "flowgate.configfile", "flowgate.errors", "flowgate.commands"])
+        for name in module.__all__
+        if isinstance(value := getattr(module, name), type) and issubclass(value, Exception)
+    }
+    text = (ROOT / "docs/reference/errors.md").read_text("utf-8")
+    assert not {name for name in errors if f"`{name}`" not in text}
