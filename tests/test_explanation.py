@@ -39,8 +39,8 @@ def test_the_text_of_one_that_waits_says_all_in_a_few_lines() -> None:
     assert WAITING.text().splitlines() == [
         "request chat-7 has waited 2.000 s: all its candidates are full",
         "  band 10 chat, flow alice, lane 'all pods'",
-        "  place 2 in its flow; ahead of it 3 of its band and 1 of higher bands (urgent-1, chat-1 and 2 more);"
-        " 9 were there when it came; about 1.5 s to wait; 58.000 s left",
+        "  place 2 in its flow; ahead of it 3 of its band and 1 of higher bands (urgent-1, chat-1 and 2 more)",
+        "  9 were there when it came; about 1.5 s to wait; 58.000 s left",
         "  least full candidate at saturation 1.25; its band may use a pod below 0.75",
         "  pod a at 10.0.0.1:8000: saturation 1.25, 5 in flight",
         "  and 2 more pods",

@@ -118,7 +118,11 @@ class Explanation:
     def text(self) -> str:
         """Return a few lines for people. What a terminal would obey is escaped, and what is long is cut."""
         lines = [f"request {_plain(self.request_id)} {self._state_text()}: {_visible(self.message)}"]
-        lines.extend(f"  {line}" for line in (self._place_text(), self._queue_text(), self._gate_text()) if line)
+        lines.extend(
+            f"  {line}"
+            for line in (self._place_text(), self._queue_text(), self._time_text(), self._gate_text())
+            if line
+        )
         lines.extend(
             f"  pod {_plain(each.pod.name)} at {_plain(each.pod.endpoint)}: saturation {each.saturation:.3g},"
             f" {each.in_flight} in flight"
@@ -155,6 +159,10 @@ class Explanation:
             more = (self.ahead_in_band or 0) + (self.ahead_above or 0) - len(self.ahead)
             rest = f" and {more} more" if more > 0 else ""
             parts[-1] += f" ({', '.join(map(_plain, self.ahead))}{rest})"
+        return "; ".join(parts)
+
+    def _time_text(self) -> str:
+        parts: list[str] = []
         if self.ahead_on_arrival is not None:
             parts.append(f"{self.ahead_on_arrival} were there when it came")
         if self.estimate is not None:
