@@ -16,7 +16,12 @@ from flowgate import QueueOutcome
 from flowgate.admission import STANDARD
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")) if "_build" not in path.parts)
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "examples/*/README.md")
+    for path in ROOT.glob(pattern)
+    if "_build" not in path.parts
+)
 QUICKSTART = ROOT / "examples" / "quickstart" / "quickstart.py"
 
 
@@ -59,13 +64,21 @@ def test_documentation_includes_its_code(page: Path) -> None:
         assert not fences(page, "python")
 
 
+def anchors(page: Path) -> set[str]:
+    """Return what may follow ``#``: titles in lower case, with hyphens for spaces."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     text = page.read_text("utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"\{(?:literalinclude|image)\} (\S+)", text)
     for link in links:
         if not re.match(r"[a-z]+:", link):
-            assert (page.parent / link.split("#")[0]).is_file(), link
+            target = page.parent / link.split("#")[0] if not link.startswith("#") else page
+            assert target.is_file(), link
+            assert "#" not in link or link.split("#")[1] in anchors(target), link
 
 
 def test_the_tables_of_extras_name_each_one() -> None:
