@@ -71,13 +71,13 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
     text = page.read_text("utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"\{(?:literalinclude|image)\} (\S+)", text)
     for link in links:
         if not re.match(r"[a-z]+:", link):
             target = page.parent / link.split("#")[0] if not link.startswith("#") else page
-            assert target.is_file(), link
+            assert target.exists(), link
             assert "#" not in link or link.split("#")[1] in anchors(target), link
 
 
