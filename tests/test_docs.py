@@ -49,6 +49,7 @@ def test_the_readme_shows_the_quickstart_as_it_is() -> None:
         ("docs/tutorials/first-request.md", ["examples/quickstart/quickstart.py"]),
         ("docs/tutorials/from-zero-to-a-pod.md", ["docs/tutorials/at_zero.py", "docs/tutorials/from_zero_to_a_pod.py"]),
         ("docs/how-to/choose-limits.md", ["docs/how-to/choose_limits.py", "docs/how-to/limits_met.py"]),
+        ("docs/explanation/head-of-line.md", ["docs/explanation/head_of_line.py"]),
         ("docs/how-to/locator.md", ["docs/how-to/locator.py"]),
         ("docs/how-to/policy.md", ["docs/how-to/policy.py"]),
         ("docs/how-to/why-is-my-request-waiting.md", ["docs/how-to/why_waiting.py"]),
