@@ -19,13 +19,14 @@ TO_DEVELOP := $(VENV)/.installed-to-develop
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test kubernetes-test lint types docs examples bench bench-quick bench-adaptive check clean
+.PHONY: help demo test kubernetes-test lint types docs dist examples bench bench-quick bench-adaptive check clean
 
 help:
 	@echo "make demo         install into $(VENV), and watch a pool behind Envoy scale from zero"
 	@echo "make test         install into $(VENV), and run the tests under branch coverage"
 	@echo "make kubernetes-test  the tests on a real Kubernetes API server, which is built once (5 min)"
-	@echo "make check        run what CI runs: lint, types, docs, examples, kubernetes-test, test"
+	@echo "make dist         build wheel and sdist, and try them in clean environments (3 min)"
+	@echo "make check        run what CI runs: lint, types, docs, dist, examples, kubernetes-test, test"
 	@echo "make bench        run the benchmarks, for docs/ (bench-quick: in a minute; bench-adaptive: limits found)"
 	@echo "make clean        remove what these commands made"
 
@@ -53,6 +54,10 @@ types: $(TO_DEVELOP)
 docs: $(TO_DEVELOP)
 	$(BIN)/python -m sphinx -n -W --keep-going -E -q -b html docs docs/_build/html
 
+# The wheel and the sdist: what they hold, and our tests against the wheel, on the newest and the oldest dependencies.
+dist: $(TO_DEVELOP)
+	$(BIN)/python -m pytest -q dist_tests
+
 examples: $(TO_RUN)
 	$(BIN)/python examples/quickstart/quickstart.py
 	$(BIN)/python docs/how-to/choose_policies.py
@@ -76,7 +81,7 @@ bench-quick: $(TO_BENCH)
 bench-adaptive: $(TO_RUN)
 	$(BIN)/python -m benchmarks.adaptive
 
-check: lint types docs examples kubernetes-test test
+check: lint types docs dist examples kubernetes-test test
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
@@ -92,5 +97,5 @@ $(TO_BENCH): $(TO_RUN)
 	@touch $@
 
 $(TO_DEVELOP): $(TO_RUN)
-	$(PIP_INSTALL) --editable '.[demo,docs,lint,test]' $(PARTS)
+	$(PIP_INSTALL) --editable '.[demo,dist,docs,lint,test]' $(PARTS)
 	@touch $@

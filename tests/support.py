@@ -26,6 +26,7 @@ from flowgate.processor import ShardProcessor
 from flowgate.stats import ControllerStats
 from flowgate.testing import Caller
 from flowgate.testing import until_blocked as settle
+from flowgate.waiters import in_trio
 
 __all__ = [
     "POD_A",
@@ -191,7 +192,7 @@ class CallDetector:
 
 def is_trio() -> bool:
     """Say whether the running loop is trio."""
-    return trio.lowlevel.in_trio_task()
+    return in_trio()
 
 
 async def lose_ticket(controller: FlowController | LegacyAdmissionController) -> None:

@@ -1,6 +1,7 @@
 """The command line: what it prints, where, and with which exit code."""
 
 import os
+import platform
 import runpy
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import attrs
 import pytest
 
 from flowgate import FlowControlConfig, PriorityBandConfig
+from flowgate import __main__ as command_line
 from flowgate.__main__ import main
 from flowgate.configfile import Settings
 from flowgate.configfile._report import explain
@@ -104,6 +106,7 @@ For all bands together:
   yield_every         never
   band_shares         shares -1: 0.25
                       a band that waits lags behind its share by at most 1 (in dispatches)
+  explain_last        none: only what waits can be explained
 
 Plug-ins:
 
@@ -294,7 +297,10 @@ def test_the_documented_example_is_fine(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["version"]) == 0
-    assert capsys.readouterr().out == f"flowgate {version('flowgate-admission')}\n"
+    first, python, *parts = capsys.readouterr().out.splitlines()
+    assert first == f"flowgate {version('flowgate-admission')}"
+    assert python.endswith(platform.python_version())
+    assert parts == [f"{name} {version(name)}" for name in ("anyio", "attrs", "sortedcontainers", "typing-extensions")]
 
 
 def test_the_option_says_the_version_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -345,9 +351,8 @@ def test_a_wrong_command_line_exits_with_2(arguments: list[str], capsys: pytest.
 def test_python_m_runs_the_same(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """``python -m flowgate`` and the script ``flowgate`` are one program."""
     monkeypatch.setattr(sys, "argv", ["flowgate", "version"])
-    monkeypatch.delitem(sys.modules, "flowgate.__main__")
     with pytest.raises(SystemExit) as caught:
-        runpy.run_module("flowgate", run_name="__main__")
+        runpy.run_path(str(command_line.__file__), run_name="__main__")
     assert caught.value.code == 0
     (script,) = (entry for entry in entry_points(group="console_scripts") if entry.name == "flowgate")
     assert script.value == "flowgate.__main__:main"

@@ -4,6 +4,7 @@ from flowgate.config import FlowControlConfig, PriorityBandConfig
 from flowgate.contracts import FlowKey, Pod, PodLoad, PodMetrics
 from flowgate.controller import FlowController
 from flowgate.errors import FlowControlError, RequestEvicted, RequestRejected
+from flowgate.explanation import Explanation
 from flowgate.forecast import RetryAfter
 from flowgate.outcomes import QueueOutcome
 from flowgate.requests import Request
@@ -12,6 +13,7 @@ from flowgate.ticket import Ticket
 
 __all__ = [
     "BandShares",
+    "Explanation",
     "FlowControlConfig",
     "FlowControlError",
     "FlowController",

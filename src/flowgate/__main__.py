@@ -1,18 +1,24 @@
-"""The command line: ``flowgate check FILE``, or ``python -m flowgate check FILE``."""
+"""The command line: ``flowgate COMMAND``, or ``python -m flowgate COMMAND``."""
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
-from typing import TextIO, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO, cast
 
-from flowgate.configfile import ConfigError, explain, explain_error, load_settings
+from flowgate.commands import CommandError, add_check, add_explain, add_top, add_version, version_line
+
+if TYPE_CHECKING:
+    from flowgate.commands._outcome import Run
 
 __all__ = ["main"]
 
-_Outcome = tuple[int, str]
-"""The exit code, and what is said: on stdout where the code is 0, else on stderr."""
+_EPILOG = """\
+exit codes:
+  0  all is well
+  1  the file is wrong, or the request is not known
+  2  the command line is wrong, nobody answers, or the output cannot be written
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,15 +28,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those of the command line; None for the process's own.
 
     Returns:
-        The exit code: 0 when all is well, 1 when the file is wrong, 2 when the output cannot be written. A wrong
-        command line exits with 2. A reader that has heard enough, such as ``head``, changes nothing.
+        The exit code: 0 when all is well, 1 when the file is wrong or the request is not known, 2 when nobody answers
+        or the output cannot be written. A wrong command line exits with 2. A reader that has heard enough, such as
+        ``head``, changes nothing.
     """
     given = _parser().parse_args(arguments)
-    run = cast("Callable[[argparse.Namespace], _Outcome]", given.run)
-    code, text = run(given)
-    stream = sys.stderr if code else sys.stdout
+    run = cast("Run", given.run)
+    code, stream = 0, sys.stdout
     try:
-        print(text, file=stream, flush=True)
+        try:
+            text = run(given)
+        except CommandError as error:
+            code, stream, text = error.code, sys.stderr, str(error)
+        if text:
+            print(text, file=stream, flush=True)
     except BrokenPipeError:
         _discard(stream)
     except OSError as error:
@@ -48,35 +59,17 @@ def _discard(stream: TextIO) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="flowgate", description="Admission control for Python gateways.")
-    parser.add_argument("--version", action="version", version=_version_line(), help="print the version")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    check = commands.add_parser(
-        "check",
-        help="check a configuration file, and say what it means",
-        description="Check a configuration file, and say what it means. Exits with 1 when the file is wrong.",
+    parser = argparse.ArgumentParser(
+        prog="flowgate",
+        description="Admission control for Python gateways.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    check.add_argument("file", metavar="FILE", help="a .toml, .yaml or .yml file")
-    check.set_defaults(run=_check)
-    told = commands.add_parser("version", help="print the version", description="Print the version.")
-    told.set_defaults(run=_version)
+    parser.add_argument("--version", action="version", version=version_line(), help="print the version")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in add_check, add_explain, add_top, add_version:
+        add(commands)
     return parser
-
-
-def _check(given: argparse.Namespace) -> _Outcome:
-    try:
-        settings = load_settings(cast("str", given.file))
-    except ConfigError as error:
-        return 1, explain_error(error)
-    return 0, f"{given.file} is fine. This is what it means.\n\n{explain(settings)}"
-
-
-def _version(_given: argparse.Namespace) -> _Outcome:
-    return 0, _version_line()
-
-
-def _version_line() -> str:
-    return f"flowgate {version('flowgate-admission')}"
 
 
 if __name__ == "__main__":

@@ -157,6 +157,9 @@ class LegacyAdmissionController:
         """Move a ticket's charge; `Ticket.assign` calls it."""
         self._pods.move(ticket, pod, anyio.current_time())
 
+    def explain_ticket(self, ticket: Ticket) -> None:
+        """Say that nothing is kept; `Ticket.explanation` asks, and tells what the ticket knows."""
+
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the charge of a collected ticket back, at the next arrival; safe in any thread, at any point."""
         self._lost.append(ticket)

@@ -128,6 +128,7 @@ class Arrivals:
             message,
             lane.fault,
             shard.retry_after(outcome, lane, arrival.band, arrival.flow_key),
+            lane,
         )
 
     def _try_now(self, arrival: _Arrival) -> Ticket | None:
@@ -154,7 +155,7 @@ class Arrivals:
         ticket = Ticket(self._owner, arrival.request, flow, lane.candidates.open(ceiling), 0.0, now)
         shard.registry.take_off(flow)
         shard.pods.charge(ticket, state, now)
-        shard.ledger.dispatched(ticket, band, key, arrival.byte_size, waited=False)
+        shard.ledger.dispatched(ticket, band, key, arrival.byte_size, lane, None)
         if not band.is_memoryless:
             self._charge_idle(arrival, ticket, flow)
         return ticket

@@ -157,6 +157,7 @@ class FlowControlConfig:
         band_shares: Least shares of dispatches that bands get, however much higher ones ask for; None for strict
             priority. It needs ``hol_scope="candidates"``.
         retry_after: How a caller that is sent away learns when to come back; None for never.
+        explain_last: How many decisions `FlowController.explain` still knows of; 0 for none, which costs nothing.
 
     Raises:
         ValueError: A value is out of range, or a priority is listed twice.
@@ -188,6 +189,7 @@ class FlowControlConfig:
     retry_after: RetryAfter | None = attrs.field(
         factory=RetryAfter, validator=attrs.validators.optional(instance_of(RetryAfter))
     )
+    explain_last: int = attrs.field(default=0, validator=at_least(0))
 
     def __attrs_post_init__(self) -> None:
         listed = [band.priority for band in self.bands]

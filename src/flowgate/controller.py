@@ -16,7 +16,9 @@ import anyio
 from flowgate.audience import Audience
 from flowgate.config import FlowControlConfig
 from flowgate.contracts import (
+    Dispatched,
     Dropped,
+    Enqueued,
     FlowControlRequest,
     PassEnded,
     Pod,
@@ -26,6 +28,7 @@ from flowgate.contracts import (
     UsageLimitPolicy,
 )
 from flowgate.errors import error_of
+from flowgate.explanation import Explanation
 from flowgate.items import Item
 from flowgate.pods import PodState
 from flowgate.processor import ShardProcessor
@@ -34,6 +37,9 @@ from flowgate.ticket import Ticket
 from flowgate.waiters import EventLoop, open_loop
 
 __all__ = ["FlowController"]
+
+_DECISIONS = frozenset({Enqueued, Dispatched, Dropped})
+"""The events that the ring of recent decisions goes by."""
 
 
 class FlowController:
@@ -81,7 +87,7 @@ class FlowController:
         self._ledger = self._processor.ledger
         self._waiting = self._processor.shard.lanes.waiting  # not empty: somebody waits
         self._audience = Audience(observers, self._observer_failed)
-        self._processor.ledger.hears = self._audience.hears
+        self._listen()
         if PassEnded in self._audience.hears:
             self._processor.ledger.stopwatch = time.perf_counter
         self._plugins = (locator, detector)
@@ -254,6 +260,7 @@ class FlowController:
         _check("config", config, FlowControlConfig)
         self._processor.reconfigure(config, self._running().time())
         self._until_yield = config.yield_every
+        self._listen()
         self._settle()
 
     def stats(self) -> ControllerStats:
@@ -270,6 +277,23 @@ class FlowController:
         if self._loop is not None:
             self._running()
         return tuple(map(self._processor.shard.pods.stats, pods))
+
+    def explain(self, request_id: str) -> tuple[Explanation, ...]:
+        """Say why a request waits, or how it went: its band, lane, place, pods, ceiling, deadline and expected wait.
+
+        Of those that left, the last `FlowControlConfig.explain_last` decisions are known; by default none. Several
+        requests may have one id: all that wait are told first, in order of arrival, then those that left, newest first;
+        at most 100. O(waiting requests + kept decisions), and nothing is changed.
+
+        Args:
+            request_id: As the request told it.
+
+        Returns:
+            What is known of each; empty for an id that was never seen, or so long ago that it is forgotten.
+        """
+        if self._loop is not None:
+            self._running()
+        return self._processor.explain(request_id, self._time())
 
     # -- tickets report here
 
@@ -298,6 +322,11 @@ class FlowController:
         self._processor.settle(ticket, cost, self._time())
         self._settle()
 
+    def explain_ticket(self, ticket: Ticket) -> Explanation | None:
+        """Say why and how a ticket's request went; `Ticket.explanation` asks."""
+        self._running()
+        return self._processor.explain_ticket(ticket)
+
     def lose_ticket(self, ticket: Ticket) -> None:
         """Take the slot of a collected ticket back, in the next turn; safe in any thread, at any point."""
         self._processor.lose(ticket)
@@ -305,6 +334,10 @@ class FlowController:
         self._loop.threadsafe(self._turn)
 
     # -- after each step
+
+    def _listen(self) -> None:
+        heard = self._audience.hears
+        self._ledger.hears = heard if self._ledger.recent is None else heard | _DECISIONS
 
     def _running(self) -> EventLoop:
         if self._loop is None:

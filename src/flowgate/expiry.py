@@ -90,7 +90,7 @@ class Deadlines:
         """Make sure of a cell no later than the lane's next expiry; called when that may have come nearer."""
         if not lane.budgeted:
             return
-        due = self._budget_end(lane)
+        due = self._budget_end(next(iter(lane.budgeted)), lane)
         if lane.alarm is not None:
             if lane.alarm[0] <= due:
                 return
@@ -109,15 +109,18 @@ class Deadlines:
                 yield owner, owner.queue.group.lane
                 continue
             owner.alarm = None
-            while owner.budgeted and self._budget_end(owner) <= now:
-                yield next(iter(owner.budgeted)), owner
+            while owner.budgeted and self._budget_end(first := next(iter(owner.budgeted)), owner) <= now:
+                yield first, owner
             self.watch(owner)
 
-    def _budget_end(self, lane: Lane) -> float:
-        first = next(iter(lane.budgeted))
+    def due(self, item: Item, lane: Lane) -> float:
+        """Return when a waiting item must leave as things are, in seconds; infinite for never."""
+        return item.deadline if item.states_ttl else self._budget_end(item, lane)
+
+    def _budget_end(self, item: Item, lane: Lane) -> float:
         budget = self.default_ttl if lane.candidates else self.no_pods_ttl
-        start = max(first.enqueue_time, lane.regime_since)
-        return min(start + budget, first.enqueue_time + self.no_pods_ttl + self.default_ttl)
+        start = max(item.enqueue_time, lane.regime_since)
+        return min(start + budget, item.enqueue_time + self.no_pods_ttl + self.default_ttl)
 
     def _push(self, due: float, owner: Item | Lane) -> _Cell:
         self._serial += 1

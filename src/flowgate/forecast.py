@@ -77,7 +77,9 @@ class Forecast:
         return self.turn / self.rate
 
 
-def forecast(lane: "Lane", band: "Band", flow: "Flow | None", share: float, now: float) -> Forecast | None:
+def forecast(
+    lane: "Lane", band: "Band", flow: "Flow | None", share: float, now: float, *, turn: int | None = None
+) -> Forecast | None:
     """Predict the wait of a request; None when too little is known, or the lane has no pods. O(bands of the lane).
 
     Args:
@@ -86,6 +88,7 @@ def forecast(lane: "Lane", band: "Band", flow: "Flow | None", share: float, now:
         flow: Its flow; None for a new one.
         share: Of dispatches, what its band is guaranteed; 0.0 for nothing.
         now: Seconds.
+        turn: Its place in its band, of a request that waits already; None for one that would join now.
     """
     if lane.meter is None or not lane.candidates:
         return None
@@ -94,7 +97,7 @@ def forecast(lane: "Lane", band: "Band", flow: "Flow | None", share: float, now:
         return None
     rate, counted = measured
     above = sum(group.waiting for priority, group in lane.groups.items() if priority > band.priority)
-    turn = _turn_in_band(lane, band, flow)
+    turn = _turn_in_band(lane, band, flow) if turn is None else turn
     below = max(rate - lane.meter.rate_above(band.priority), _LEAST_SHARE * rate)
     if turn * below < (above + turn) * share * rate:
         return Forecast(turn, share * rate, counted)

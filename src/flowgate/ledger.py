@@ -25,6 +25,8 @@ from flowgate.ticket import Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flowgate.recent import Recent
+
 __all__ = ["Event", "Ledger"]
 
 _DISPATCHED = QueueOutcome.DISPATCHED
@@ -50,9 +52,10 @@ class Ledger:
         failures: How often each plug-in failed, by kind and name.
         now: The time of the step in which things happen, in seconds.
         stopwatch: Measures passes, in seconds; nothing is decided by it. By itself it stands still.
+        recent: The last decisions, where they are kept; it hears only of kinds of events that are recorded.
     """
 
-    __slots__ = ("_registry", "events", "failures", "finished", "hears", "now", "stopwatch")
+    __slots__ = ("_registry", "events", "failures", "finished", "hears", "now", "recent", "stopwatch")
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -62,18 +65,23 @@ class Ledger:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.now: float = 0.0
         self.stopwatch: Callable[[], float] = _stopped
+        self.recent: Recent | None = None
 
     def enqueued(self, item: Item, lane: Lane) -> None:
         """Note that an item was committed to its queue."""
         if Enqueued in self.hears:
+            if self.recent is not None:
+                self.recent.enqueued(item, lane)
             self.events.append(_event(Enqueued, (self.now, item, bool(lane.candidates))))
 
-    def dispatched(self, ticket: Ticket, band: Band, key: FlowKey, size: int, *, waited: bool) -> None:
-        """Note that a request went, with its ticket."""
+    def dispatched(self, ticket: Ticket, band: Band, key: FlowKey, size: int, lane: Lane, item: Item | None) -> None:
+        """Note that a request went, with its ticket: the item that waited for it, or None."""
         self._registry.outcomes[_DISPATCHED] += 1
         band.outcomes[_DISPATCHED] += 1
         if Dispatched in self.hears:
-            fields = (self.now, ticket.request, key, size, ticket.queue_wait, waited, ticket)
+            if self.recent is not None:
+                self.recent.dispatched(ticket, band, key, lane, item)
+            fields = (self.now, ticket.request, key, size, ticket.queue_wait, item is not None, ticket)
             self.events.append(_event(Dispatched, fields))
 
     def rejected(
@@ -85,10 +93,12 @@ class Ledger:
         message: str,
         cause: BaseException | None = None,
         retry_after: float | None = None,
+        lane: Lane | None = None,
     ) -> Dropped:
         """Note that a request was refused."""
         band = None if key is None else self._registry.bands.get(key.priority)
-        return self._drop(Dropped(self.now, request, key, size, 0.0, outcome, message, cause, retry_after), band)
+        dropped = Dropped(self.now, request, key, size, 0.0, outcome, message, cause, retry_after)
+        return self._drop(dropped, band, lane)
 
     def evicted(
         self,
@@ -105,11 +115,15 @@ class Ledger:
                 self.now, item.request, item.flow_key, item.byte_size, waited, outcome, message, cause, retry_after
             ),
             item.queue.flow.band,
+            item.queue.group.lane,
+            item,
         )
 
-    def _drop(self, dropped: Dropped, band: Band | None) -> Dropped:
+    def _drop(self, dropped: Dropped, band: Band | None, lane: Lane | None, item: Item | None = None) -> Dropped:
         self._registry.count(band, dropped.outcome)
         if Dropped in self.hears:
+            if self.recent is not None:
+                self.recent.dropped(dropped, band, lane, item)
             self.events.append(dropped)
         return dropped
 

@@ -29,6 +29,8 @@ from flowgate.contracts import (
     UsageLimitPolicy,
 )
 from flowgate.dispatch import DispatchPass
+from flowgate.explaining import explain, explain_ticket
+from flowgate.explanation import Explanation
 from flowgate.items import Item
 from flowgate.lanes import Group
 from flowgate.outcomes import QueueOutcome
@@ -258,6 +260,14 @@ class ShardProcessor:
         assert ticket.flow is not None  # noqa: S101 - the engine's own tickets have one
         return self.shard.pods.is_below(state, self.shard.ceilings.of(ticket.flow.band.priority))
 
+    def explain(self, request_id: str, now: float) -> tuple[Explanation, ...]:
+        """Say why requests wait, or how they went; nothing is changed."""
+        return explain(self.shard, request_id, now)
+
+    def explain_ticket(self, ticket: Ticket) -> Explanation | None:
+        """Say why and how a ticket's request went, where that is kept."""
+        return explain_ticket(self.shard, ticket)
+
     def stats(self) -> ControllerStats:
         """Take a snapshot of the counts. O(bands)."""
         shard, registry = self.shard, self.shard.registry
@@ -308,7 +318,7 @@ class ShardProcessor:
             ticket.book(item)
         self.ledger.finished.append(item)
         shard.pods.charge(ticket, state, now)
-        self.ledger.dispatched(ticket, band, item.flow_key, item.byte_size, waited=True)
+        self.ledger.dispatched(ticket, band, item.flow_key, item.byte_size, lane, item)
         if not band.queued and shard.config.hol_scope == "pool":
             shard.offer_all()
 
@@ -341,6 +351,9 @@ class _SelfOwned:
 
     def assign_ticket(self, ticket: Ticket, pod: Pod) -> None:
         self._processor.assign(ticket, pod, self._processor.time())
+
+    def explain_ticket(self, ticket: Ticket) -> Explanation | None:
+        return self._processor.explain_ticket(ticket)
 
     def settle_ticket(self, ticket: Ticket, cost: float) -> None:
         self._processor.settle(ticket, cost, self._processor.time())

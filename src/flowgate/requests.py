@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from flowgate.contracts import FlowControlRequest, FlowKey
 
-__all__ = ["Request", "read_request"]
+__all__ = ["Request", "id_of", "read_request"]
 
 _LONGEST = sys.float_info.max
 _NO_METADATA: Mapping[str, object] = MappingProxyType({})
@@ -120,6 +120,15 @@ def read_request(request: FlowControlRequest) -> tuple[FlowKey, int, float | Non
     if not isinstance(metadata, Mapping):
         raise TypeError(f"get_metadata() must answer with a mapping, not with {metadata!r}")
     return key, byte_size, ttl, metadata
+
+
+def id_of(request: FlowControlRequest) -> str | None:
+    """Return a request's id; None where it has none, or fails to tell it."""
+    try:
+        request_id: object = request.request_id()
+    except Exception:  # a custom request may raise anything, and then nobody can ask for it
+        return None
+    return request_id if isinstance(request_id, str) else None
 
 
 def _check_size(byte_size: object) -> None:

@@ -16,6 +16,7 @@ from flowgate.ledger import Ledger
 from flowgate.outcomes import QueueOutcome
 from flowgate.plugins import Watched
 from flowgate.pods import PodTable
+from flowgate.recent import Recent
 from flowgate.registry import Band, Registry
 from flowgate.selection import Selection
 from flowgate.shares import Credits
@@ -91,6 +92,7 @@ class Shard:
         )
         self.ceilings: Ceilings = Ceilings(usage_limit, self.pods, failed)
         self.selection: Selection = Selection(self.groups, time, failed)
+        self._keep_decisions()
         self._settle_shares()
 
     @property
@@ -239,11 +241,21 @@ class Shard:
         self.deadlines.no_pods_ttl = config.empty_pool_ttl
         self.locator.poll_interval = self.detector.poll_interval = config.poll_interval
         self.lanes.rebuild(changed)
+        self._keep_decisions()
         self._settle_shares()
         self.registry.list_items(self.waiting_items())
         for lane in self.lanes.waiting:
             self.deadlines.watch(lane)
         self.offer_all()
+
+    def _keep_decisions(self) -> None:
+        most, recent = self.config.explain_last, self.ledger.recent
+        if not most:
+            self.ledger.recent = None
+        elif recent is None:
+            self.ledger.recent = Recent(most, self.ceilings.of)
+        else:
+            recent.resize(most)
 
     def _settle_shares(self) -> None:
         shares = self.config.band_shares

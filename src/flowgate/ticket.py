@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from flowgate.contracts import FlowControlRequest, Pod, ReleaseResult
+from flowgate.explanation import Explanation, explain_ticket
 
 if TYPE_CHECKING:
     from flowgate.candidates import Open
@@ -37,6 +38,10 @@ class TicketOwner(Protocol):
 
     def settle_ticket(self, ticket: "Ticket", cost: float) -> None:
         """Correct what fairness charged for the request."""
+        ...
+
+    def explain_ticket(self, ticket: "Ticket") -> Explanation | None:
+        """Return what is kept of how the request went; None for nothing."""
         ...
 
     def lose_ticket(self, ticket: "Ticket") -> None:
@@ -161,6 +166,15 @@ class Ticket:
         if self.is_released:
             raise RuntimeError(f"the ticket of request {self.request_id!r} is released already")
         self._owner.settle_ticket(self, cost)
+
+    @property
+    def explanation(self) -> Explanation:
+        """Why and how the request went: its lane, pods and ceiling then, and who was ahead of it when it came.
+
+        Where decisions are not kept (``explain_last``), or this one is too old, only what the ticket knows: its flow
+        and pod, how many candidates were open, when it went and how long it waited.
+        """
+        return self._owner.explain_ticket(self) or explain_ticket(self)
 
     def book(self, item: "Item") -> None:
         """Note what fairness charged for the request, and where: the engine's part of `settle`."""

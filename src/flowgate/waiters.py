@@ -23,7 +23,7 @@ from flowgate.outcomes import QueueOutcome
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["EventLoop", "open_loop"]
+__all__ = ["EventLoop", "in_trio", "open_loop"]
 
 _ROUNDS = 4
 
@@ -67,6 +67,18 @@ class EventLoop(Protocol):
         ...
 
 
+def in_trio() -> bool:
+    """Return whether this is a task of trio; of any trio, as old as anyio takes."""
+    library = sys.modules.get("trio")
+    if library is None:
+        return False
+    try:
+        library.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
 def open_loop(turn: Callable[[], None], withdraw: Callable[[Item], None]) -> EventLoop:
     """Take hold of the running event loop.
 
@@ -74,8 +86,7 @@ def open_loop(turn: Callable[[], None], withdraw: Callable[[Item], None]) -> Eve
         turn: The controller's turn.
         withdraw: Called with an item whose caller was cancelled while it waited, where the loop tells at that moment.
     """
-    library = sys.modules.get("trio")
-    if library is not None and library.lowlevel.in_trio_task():
+    if in_trio():
         return _TrioLoop(turn, withdraw)
     return _AsyncioLoop(turn)
 

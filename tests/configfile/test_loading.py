@@ -4,10 +4,11 @@ import math
 from pathlib import Path
 from typing import Any
 
+import anyio
 import attrs
 import pytest
 
-from flowgate import FlowControlConfig, FlowController, Pod, PriorityBandConfig
+from flowgate import FlowControlConfig, FlowController, Pod, PriorityBandConfig, Request
 from flowgate.configfile import ConfigError, Problem, Settings, load_config, load_settings
 from flowgate.configfile._annotations import shape_of
 from flowgate.configfile._problems import Place
@@ -220,3 +221,22 @@ def test_settings_without_a_part_make_no_controller(given: dict[str, Any], messa
 def test_a_source_is_a_path_or_a_mapping() -> None:
     with pytest.raises(TypeError, match="a configuration is a path or a mapping, not 3"):
         load_settings(3)  # type: ignore[arg-type]
+
+
+def test_whoever_makes_the_controller_may_keep_more_decisions_than_the_file_says() -> None:
+    """None leaves it to the file; the file's settings stay as they are."""
+
+    async def keeps(says: int, explain_last: int | None) -> bool:
+        settings = load_settings({"explain_last": says})
+        pool = StaticPodLocator([Pod("a", "10.0.0.1", 80)])
+        made = settings.new_controller(locator=pool, detector=ConcurrencyDetector(1), explain_last=explain_last)
+        assert settings.config.explain_last == says
+        async with made as controller:
+            async with controller.admitted(Request("a", request_id="r")):
+                pass
+            return bool(controller.explain("r"))
+
+    assert anyio.run(keeps, 0, 5)
+    assert anyio.run(keeps, 5, None)
+    assert not anyio.run(keeps, 5, 0)
+    assert not anyio.run(keeps, 0, None)

@@ -2,6 +2,7 @@
 
 import pickle
 from datetime import date
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ AS_TEXT = "write it without quotes"
 SECONDS = "times are plain numbers of seconds"
 BYTES = "sizes are plain numbers of bytes"
 A_LIMIT = '"aimd" or "gradient2" (or a table with that name and its keys)'
+# Other packages add theirs, the Endpoint Picker among them, where it is installed.
+FAIRNESS = ", ".join(sorted(entry.name for entry in entry_points(group="flowgate.fairness_policies")))
 DETECTORS = "adaptive, all-of, any-of, concurrency, slow-start, utilization"
 A_DETECTOR = "a saturation detector (its name, or a table with its name and parameters)"
 
@@ -101,9 +104,7 @@ MISTAKES: list[tuple[dict[Any, Any], str]] = [
     ({"bands": [{"priority": 1, "dispatch": "eddf"}]},
      'bands[0].dispatch: there is no dispatch policy "eddf"; did you mean "edf"? Known: edf, fcfs, slo-deadline'),
     ({"bands": [{"priority": 1, "fairness": "edf"}]},
-     'bands[0].fairness: there is no fairness policy "edf" ("edf" is a dispatch policy); known: best-head, '
-     "deficit-round-robin, least-attained-service, round-robin, start-time-fair-queuing, token-counter, "
-     "virtual-token-counter"),
+     f'bands[0].fairness: there is no fairness policy "edf" ("edf" is a dispatch policy); known: {FAIRNESS}'),
     ({"detector": "static"},
      f'detector: there is no saturation detector "static" ("static" is a locator or a usage limit); '
      f"known: {DETECTORS}"),

@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+import trio
 
 from flowgate import FlowControlConfig, FlowController, Pod, PodLoad, QueueOutcome, Request
 from flowgate.locators import PollingPodLocator, StaticPodLocator
@@ -290,3 +291,11 @@ async def test_two_controllers_share_a_loop_a_locator_and_a_detector() -> None:
         with await one.enqueue_and_wait(Request("a")), await two.enqueue_and_wait(Request("a")):
             assert (one.stats().in_flight, two.stats().in_flight) == (1, 1)
         assert one.stats().outcomes[QueueOutcome.DISPATCHED] == 1
+
+
+async def test_a_trio_that_cannot_say_whether_it_runs_a_task_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`in_trio_task` is younger than the oldest trio that anyio takes; on asyncio it was missed too, once imported."""
+    monkeypatch.delattr(trio.lowlevel, "in_trio_task", raising=False)
+    controller = FlowController(locator=StaticPodLocator([POD_A]), detector=ConcurrencyDetector(1))
+    async with controller, controller.admitted(Request("a")) as ticket:
+        assert ticket.pod == POD_A

@@ -96,6 +96,8 @@ def test_a_request_refuses_bad_values(values: Mapping[str, Any], error: type[Exc
         ({"max_dispatch_batch": 0}, ValueError),
         ({"max_dispatch_batch": INF}, TypeError),
         ({"yield_every": -1}, ValueError),
+        ({"explain_last": -1}, ValueError),
+        ({"explain_last": 1.5}, TypeError),
         ({"bands": [7]}, TypeError),
         ({"bands": [PriorityBandConfig(1), PriorityBandConfig(1)]}, ValueError),
         ({"bands": [PriorityBandConfig(1), PriorityBandConfig(2)], "max_bands": 1}, ValueError),

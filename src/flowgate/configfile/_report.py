@@ -22,6 +22,7 @@ _LABEL: Final = 20
 
 _UNITS: Final[Mapping[str, str]] = {
     "default_ttl": "seconds",
+    "explain_last": "decisions can be explained",
     "max_bands": "bands",
     "max_bytes": "bytes may wait",
     "max_dispatch_batch": "requests",
@@ -37,6 +38,7 @@ _TOLD_ANYWAY: Final = frozenset({"default_band", "max_bytes", "max_requests", "n
 _WORDS: Final[Mapping[tuple[str, object], str]] = {
     ("displace", False): "no: its requests stay when a higher band fills the controller",
     ("displace", True): "yes: higher bands may push its requests out of a full controller",
+    ("explain_last", 0): "none: only what waits can be explained",
     ("hol_scope", "candidates"): "candidates: a waiting request holds back only those that need its pods",
     ("hol_scope", "pool"): "pool: a waiting request holds back every lower band",
     ("mode", "queue"): "queue: what cannot go at once waits",

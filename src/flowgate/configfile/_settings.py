@@ -67,6 +67,7 @@ class Settings:
         locator: PodLocator | None = None,
         detector: SaturationDetector | None = None,
         observers: Iterable[object] = (),
+        explain_last: int | None = None,
     ) -> FlowController:
         """Make the controller that the file describes.
 
@@ -74,6 +75,7 @@ class Settings:
             locator: Stands in for the file's.
             detector: Stands in for the file's.
             observers: Receive events.
+            explain_last: How many decisions can be explained; None for what the file says.
 
         Raises:
             ValueError: Neither the file nor the call names a locator, or a detector.
@@ -86,8 +88,9 @@ class Settings:
         if locator is None or detector is None:
             missing = "locator" if locator is None else "detector"
             raise ValueError(f"the configuration names no {missing}, and none is given")
+        config = self.config if explain_last is None else attrs.evolve(self.config, explain_last=explain_last)
         controller = FlowController(
-            self.config, locator=locator, detector=detector, observers=observers, usage_limit=self.usage_limit
+            config, locator=locator, detector=detector, observers=observers, usage_limit=self.usage_limit
         )
         self._use.is_made = True
         return controller

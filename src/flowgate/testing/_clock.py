@@ -9,6 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from flowgate.testing._virtual_time import VirtualTimeLoop
+from flowgate.waiters import in_trio
 
 __all__ = ["VirtualClock", "run_in_virtual_time", "until_blocked", "virtual_backend"]
 
@@ -126,9 +127,8 @@ class VirtualClock:
 
 
 def _is_virtual() -> bool:
-    # Loaded already, or no trio task can be running.
-    trio = cast("Any", sys.modules.get("trio"))
-    if trio is not None and trio.lowlevel.in_trio_task():
+    if in_trio():
+        trio = cast("Any", sys.modules["trio"])
         testing = cast("Any", sys.modules.get("trio.testing"))
         return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)
     return isinstance(get_running_loop(), VirtualTimeLoop)

@@ -89,7 +89,9 @@ class EndpointPicker:
         decides: Decides = self._director if self.cluster.election is None else LeaderOnly(self._director, self)
         self.server: ExtProcServer = ExtProcServer(decides, settings.server)
         exposition = Exposition(self._metrics, settings.telemetry.metrics)
-        self.admin: AdminServer = AdminServer(self._board, exposition.render, self.not_ready, settings.admin)
+        self.admin: AdminServer = AdminServer(
+            self._board, exposition.render, self.not_ready, settings.admin, explain=self.controller.explain
+        )
         keda = settings.waking.keda
         self.keda: KedaScaler | None = (
             None if keda is None else KedaScaler(self._meter, keda, is_leader=self.cluster.is_leader)
@@ -229,7 +231,10 @@ class EndpointPicker:
             )
             return idle, LegacyAdmissionController(self._locator, settings.detector)
         controller = settings.flow_control.new_controller(
-            locator=self._locator, detector=settings.detector, observers=[self._metrics, self._meter]
+            locator=self._locator,
+            detector=settings.detector,
+            observers=[self._metrics, self._meter],
+            explain_last=max(settings.flow_control.config.explain_last, settings.admin.explain_last),
         )
         return controller, FlowControlAdmissionController(controller)
 

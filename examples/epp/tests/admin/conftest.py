@@ -23,6 +23,7 @@ LOCAL = AdminSettings(host="127.0.0.1", port=0, interval=0.02)
 CONFIG = FlowControlConfig(
     bands=[PriorityBandConfig(10, "premium", max_requests=40), PriorityBandConfig(0), PriorityBandConfig(-5)],
     max_requests=1_000,
+    explain_last=100,
 )
 
 
@@ -92,9 +93,10 @@ async def _scene(settings: AdminSettings = LOCAL, *, pods: int = 0) -> AsyncIter
     pool, reasons = PodPool(pods), list[str]()
     board = Board(metrics, pool="llamas")
     exposition = Exposition(metrics, metrics_settings)
-    server = AdminServer(board, exposition.render, lambda: reasons, settings)
+    controller = FlowController(CONFIG, locator=pool, detector=ConcurrencyDetector(2), observers=[metrics])
+    server = AdminServer(board, exposition.render, lambda: reasons, settings, explain=controller.explain)
     async with (
-        FlowController(CONFIG, locator=pool, detector=ConcurrencyDetector(2), observers=[metrics]) as controller,
+        controller,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE)) as client,
     ):
 

@@ -132,3 +132,21 @@ async def test_it_fits_every_width_and_names_its_parts(scene: Scenes, browser: B
         assert await page.evaluate(f"Boolean({named})")
         assert await page.evaluate("document.querySelector('#history').getAttribute('aria-label')")
         assert page.trouble == []
+
+
+async def test_a_request_is_explained_as_text(scene: Scenes, browser: Browser) -> None:
+    """By its id, or by a click on its decision; what it holds is never HTML."""
+    async with scene(LOCAL) as here, browser as page:
+        await here.callers.start(Request("alice", 10, request_id=HOSTILE))
+        here.decide(1, request_id=HOSTILE)
+        here.decide(2, request_id="gone")
+        await page.open(here.url)
+        await page.evaluate(f"document.querySelector('#why-id').value = {HOSTILE!r}")
+        await page.evaluate("document.querySelector('#why button').click()")
+        await page.until(shown(f"request {HOSTILE} has waited"))
+        assert await page.evaluate("document.querySelectorAll('#explanation *').length") == 0
+        await page.evaluate("document.querySelectorAll('.ask')[0].click()")
+        await page.until(shown("no request 'gone' waits, and none is among those that left lately"))
+        await page.evaluate("document.querySelectorAll('.ask')[1].click()")
+        await page.until(shown(f"request {HOSTILE} has waited"))
+        assert page.trouble == []

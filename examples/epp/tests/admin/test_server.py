@@ -233,3 +233,60 @@ async def test_who_cannot_be_shown_the_first_picture_sets_nothing_going(scene: S
         here.reasons.clear()
         async with here.client.get(here.url + "/events") as events:
             await next_picture(events)
+
+
+async def test_a_request_is_explained_while_it_waits_and_after_it_went(scene: Scenes) -> None:
+    """As JSON, with the text that people read; all that share an id."""
+    async with scene() as here:
+        for flow in ("a", "b"):
+            await here.callers.start(Request(flow, 10, request_id="r 1&2"))
+        response = await here.get("/explain?request_id=r%201%262")
+        told = await response.json()
+        assert (response.status, told["request_id"]) == (200, "r 1&2")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        first, second = told["explanations"]
+        assert (first["state"], first["reason"], first["flow"], first["band"]) == ("waiting", "no-pods", "a", "premium")
+        assert (second["flow"], second["place"], second["ahead"]) == ("b", 1, ["r 1&2"])
+        assert first["text"].startswith("request r 1&2 has waited ")
+        here.pool.add()
+        await here.callers.finish()
+        went = (await (await here.get("/explain?request_id=r%201%262")).json())["explanations"]
+        assert [(each["state"], each["pod"]["name"]) for each in went] == [("dispatched", "pod-1")] * 2
+
+
+@pytest.mark.parametrize("request_id", ["nobody", "", "%1b%5b31m%e2%80%ae" + "x" * 4_000])
+async def test_a_request_that_is_not_known_is_told_in_a_sentence(scene: Scenes, request_id: str) -> None:
+    """404, in JSON; what was asked for is quoted, escaped and cut."""
+    async with scene() as here:
+        response = await here.get(f"/explain?request_id={request_id}")
+        error = (await response.json())["error"]
+        assert response.status == 404
+        assert error.startswith("no request '")
+        assert error.endswith(" waits, and none is among those that left lately")
+        assert error.isprintable()
+        assert len(error) < 300
+
+
+async def test_to_ask_for_no_request_is_a_mistake(scene: Scenes) -> None:
+    """400, and how to ask."""
+    async with scene() as here:
+        response = await here.get("/explain")
+        assert (response.status, await response.json()) == (
+            400,
+            {"error": "no request is named: ask for /explain?request_id=ID"},
+        )
+
+
+async def test_without_the_page_nobody_is_told_of_requests(scene: Scenes) -> None:
+    """Explanations name flows, pods and other requests, as the page does."""
+    async with scene(attrs.evolve(LOCAL, page=False)) as here:
+        assert (await here.get("/explain?request_id=r")).status == 404
+
+
+async def test_a_server_that_was_given_nothing_to_ask_knows_no_request(scene: Scenes) -> None:
+    async with scene() as here:
+        other = AdminServer(here.board, bytes, list, LOCAL)
+        await other.start()
+        async with here.client.get(f"http://127.0.0.1:{other.port}/explain?request_id=r") as response:
+            assert response.status == 404
+        await other.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -128,6 +129,34 @@ def test_a_request_is_picked_counted_and_released() -> None:
     (decision,) = decisions
     assert (decision.request_id, decision.flow_id, decision.outcome) == ("one", "tenant", QueueOutcome.DISPATCHED)
     assert decision.pod is not None
+
+
+@pytest.mark.parametrize(
+    ("kept", "tables"),
+    [
+        (True, {}),
+        (False, {"admin": {**SERVERS, "explain_last": 0}}),
+        (True, {"admin": {**SERVERS, "explain_last": 0}, "flow_control": {**ONE_SLOT, "explain_last": 5}}),
+    ],
+)
+def test_a_request_is_explained_after_it_went_unless_that_is_switched_off(kept: bool, tables: dict[str, Any]) -> None:
+    """By the id that its headers name; either table may say how many are kept."""
+
+    async def check() -> None:
+        async with running(config(**tables)) as (picker, _, _), streams(picker) as process:
+            await picker.store.synced()
+            stream = process()
+            await stream.write(headers(x_request_id="one"))
+            await stream.read()
+            status, text = await get(picker, "/explain?request_id=one")
+            assert status == (200 if kept else 404)
+            if kept:
+                (told,) = json.loads(text)["explanations"]
+                assert (told["state"], told["pod"]["name"]) == ("dispatched", "a")
+            stream.cancel()
+            await until(lambda: picker.controller.stats().in_flight == 0)
+
+    asyncio.run(check())
 
 
 def test_objectives_of_the_file_are_priorities() -> None:
@@ -308,5 +337,49 @@ def test_failures_of_the_schedulers_plug_ins_are_counted() -> None:
         assert 'flowgate_plugin_failures_total{kind="filter",name="broken"} 1' in text
         stop.set()
         await task
+
+    asyncio.run(check())
+
+
+async def flowgate(picker: EndpointPicker, command: str, *arguments: str) -> tuple[int | None, str, str]:
+    """Run a command in a process of its own against the picker; return its exit code, and what it says."""
+    url = f"http://127.0.0.1:{picker.admin.port}"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-m", "flowgate", command, "--url", url, *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"COLUMNS": "110", "LANG": "C.UTF-8"},
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_the_commands_tell_what_the_program_knows() -> None:
+    async def check() -> None:
+        async with running(config()) as (picker, _, _), streams(picker) as process:
+            await picker.store.synced()
+            first, second = process(), process()
+            await first.write(headers(x_request_id="first", x_gateway_inference_fairness_id="tenant"))
+            await first.read()
+            await second.write(headers(x_request_id="second", x_gateway_inference_fairness_id="tenant"))
+            await until(lambda: picker.controller.stats().queued_requests == 1)
+            code, frame, _ = await flowgate(picker, "top", "--once")
+            assert code == 0
+            assert "waiting 1 " in frame
+            assert "10.0.0.1:8000" in frame
+            code, text, _ = await flowgate(picker, "explain", "second")
+            assert code == 0
+            assert "second" in text
+            assert "tenant" in text
+            code, text, _ = await flowgate(picker, "explain", "--json", "first")
+            assert code == 0
+            (told,) = json.loads(text)["explanations"]
+            assert told["outcome"] == "dispatched"
+            code, _, error = await flowgate(picker, "explain", "third")
+            assert code == 1
+            assert len(error.splitlines()) == 1
+            first.cancel()
+            second.cancel()
+            await until(lambda: picker.controller.stats().in_flight == 0)
 
     asyncio.run(check())

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import pytest
+
 from flowgate_epp.config import load
 from flowgate_epp.telemetry import markdown_table
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+REFERENCE = (Path(__file__).parents[4] / "docs/reference/metrics.md").read_text("utf-8")
 
 
-def test_the_readme_has_the_table_of_metrics_as_the_program_makes_it() -> None:
+@pytest.mark.parametrize("page", [README, REFERENCE], ids=["README", "reference"])
+def test_the_table_of_metrics_is_as_the_program_makes_it(page: str) -> None:
     """One table for the registration and for people: ``python -m flowgate_epp.telemetry`` prints it."""
     begin, end = "<!-- metrics: python -m flowgate_epp.telemetry -->", "<!-- end of metrics -->"
-    assert README.partition(begin)[2].partition(end)[0].strip() == markdown_table().strip()
+    assert page.partition(begin)[2].partition(end)[0].strip() == markdown_table().strip()
 
 
 def test_the_readmes_file_is_a_good_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The admin server: probes, metrics, and the page with its events."""
+"""The admin server: probes, metrics, and the page with its events and explanations."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
+from flowgate import Explanation
 from flowgate_epp.admin._board import Board
 from flowgate_epp.admin._feed import Feed
 from flowgate_epp.admin._page import PAGE_HEADERS, page_routes
@@ -17,9 +18,15 @@ __all__ = ["AdminServer"]
 
 _SECONDS_TO_WRITE = 30.0  # a watcher that takes longer for one frame is gone
 _SECONDS_TO_STOP = 1.0
+_LONGEST = 120
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 Reasons = Callable[[], Sequence[str]]
+Explain = Callable[[str], Sequence[Explanation]]
+
+
+def _know_nothing(_request_id: str) -> Sequence[Explanation]:
+    return ()
 
 
 class AdminServer:
@@ -30,6 +37,7 @@ class AdminServer:
         metrics: Writes the metrics as text, as `Exposition.render` does.
         not_ready: Says why the program is not ready, a sentence each; nothing when it is.
         settings: Where it listens, and what it shows.
+        explain: Says of an id why its requests wait, or how they went, as `FlowController.explain` does.
     """
 
     def __init__(
@@ -38,11 +46,14 @@ class AdminServer:
         metrics: Callable[[], bytes],
         not_ready: Reasons,
         settings: AdminSettings | None = None,
+        *,
+        explain: Explain = _know_nothing,
     ) -> None:
         self._settings = AdminSettings() if settings is None else settings
         self._board = board
         self._metrics = metrics
         self._not_ready = not_ready
+        self._explain = explain
         self._runner: web.AppRunner | None = None
         self.feed: Feed = Feed(self._frame, self._settings.interval)
 
@@ -73,7 +84,9 @@ class AdminServer:
             ]
         )
         if self._settings.page:
-            app.add_routes([*page_routes(), web.get("/state", self._state), web.get("/events", self._events)])
+            app.add_routes(page_routes())
+            for path, answer in (("/state", self._state), ("/events", self._events), ("/explain", self._tell_why)):
+                app.add_routes([web.get(path, answer)])
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_SECONDS_TO_STOP)
         await runner.setup()
         try:
@@ -118,6 +131,17 @@ class AdminServer:
     async def _state(self, _request: web.Request) -> web.Response:
         return web.Response(text=self._picture(), content_type="application/json", headers=PAGE_HEADERS)
 
+    async def _tell_why(self, request: web.Request) -> web.Response:
+        request_id = request.query.get("request_id")
+        if request_id is None:
+            return _json({"error": "no request is named: ask for /explain?request_id=ID"}, 400)
+        told = self._explain(request_id)
+        if not told:
+            error = f"no request {request_id[:_LONGEST]!r} waits, and none is among those that left lately"
+            return _json({"error": error}, 404)
+        explanations = [{**each.as_dict(), "text": each.text()} for each in told]
+        return _json({"request_id": request_id, "explanations": explanations}, 200)
+
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self.feed.watchers >= self._settings.max_watchers:
             return web.Response(status=503, text="too many pages are watched already\n")
@@ -133,6 +157,10 @@ class AdminServer:
                     _hang_up(request)
                     break
         return response
+
+
+def _json(content: object, status: int) -> web.Response:
+    return web.Response(text=_encode(content), status=status, content_type="application/json", headers=PAGE_HEADERS)
 
 
 def _hang_up(request: web.Request) -> None:

@@ -22,9 +22,11 @@ class AdminSettings:
     Args:
         host: The address it listens on.
         port: Its TCP port; 0 for any that is free.
-        page: Whether there is the page, with its state and events.
+        page: Whether there is the page, with its state, events and explanations.
         interval: Seconds between two pictures that a page gets.
         max_watchers: Most pages that are watched at once; one more is told 503.
+        explain_last: Of how many requests that left the page can still say how and why; where ``flow_control`` says
+            more, that many. 0 for only those that wait.
     """
 
     host: str = attrs.field(default="0.0.0.0", validator=instance_of(str))  # noqa: S104 - probes come from outside
@@ -32,3 +34,4 @@ class AdminSettings:
     page: bool = attrs.field(default=True, validator=instance_of(bool))
     interval: float = attrs.field(default=0.25, validator=finite_seconds)
     max_watchers: int = attrs.field(default=64, validator=at_least(0))
+    explain_last: int = attrs.field(default=1_000, validator=at_least(0))

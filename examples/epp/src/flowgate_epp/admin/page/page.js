@@ -212,12 +212,41 @@ function drawDecision(row, decision) {
     row.cells[n].textContent = text;
     row.cells[n].title = text;
   });
+  const ask = make("button", "ask", decision.request_id);
+  ask.addEventListener("click", () => explain(decision.request_id));
+  row.cells[1].replaceChildren(ask);
 }
 
 function drawDecisions(picture) {
   byId("no-decisions").hidden = picture.decisions.length > 0;
   each(byId("decisions"), picture.decisions, (decision) => decision.number, makeDecision, drawDecision);
 }
+
+// -- why
+
+let asked = 0;
+
+async function explain(id) {
+  const turn = ++asked;
+  byId("why-id").value = id;
+  let text;
+  try {
+    const answer = await fetch(`explain?request_id=${encodeURIComponent(id)}`);
+    const told = await answer.json();
+    text = answer.ok ? told.explanations.map((explanation) => explanation.text).join("\n\n") : told.error;
+  } catch {
+    text = "The program does not answer.";
+  }
+  if (turn !== asked) return; // somebody asked for another one meanwhile
+  say(byId("explanation"), text);
+  byId("explanation").hidden = false;
+  byId("explanation").scrollIntoView({ block: "nearest" });
+}
+
+byId("why").addEventListener("submit", (event) => {
+  event.preventDefault();
+  explain(byId("why-id").value.trim());
+});
 
 // -- the connection
 
