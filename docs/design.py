@@ -39,19 +39,19 @@ def svg() -> str:
     parts = [
         box(20, 20, 130, 76, "#eef1f4", "callers", "one task for", "each request"),
         box(290, 20, 450, 76, "#e3eefb", "FlowController", "asynchronous shell: parked callers, one timer, wake-ups"),
-        box(290, 150, 310, 82, "#dff3e4", "ShardProcessor", "synchronous core: lanes, bands,", "flows, load of pods"),
+        box(20, 150, 520, 76, "#dff3e4", "ShardProcessor", "synchronous core: lanes, bands, flows, load of pods"),
         box(20, 286, 130, 66, "#fdf3dc", "PodLocator", "which pods?"),
         box(170, 286, 170, 66, "#fdf3dc", "SaturationDetector", "how full?"),
         box(360, 286, 180, 66, "#fdf3dc", "policies", "who goes next?"),
         box(560, 286, 180, 66, "#eef1f4", "observers", "told what happened"),
         arrow(150, 46, 290, 46, "request", 220, 38, "middle"),
         arrow(290, 72, 150, 72, "ticket, or error", 220, 90, "middle"),
-        arrow(340, 96, 340, 150, "steps, with the time", 348, 127),
-        arrow(500, 150, 500, 96, "what happened", 508, 127),
-        arrow(680, 96, 680, 286, "events", 688, 195),
-        arrow(340, 232, 110, 286, "asks, during a step", 150, 250, "middle"),
-        arrow(390, 232, 280, 286, "", 0, 0),
-        arrow(450, 232, 450, 286, "", 0, 0),
+        arrow(330, 96, 330, 150, "steps, with the time", 322, 127, "end"),
+        arrow(430, 150, 430, 96, "what happened", 438, 127),
+        arrow(650, 96, 650, 286, "events", 658, 195),
+        arrow(85, 226, 85, 286, "asks, during a step", 93, 260),
+        arrow(255, 226, 255, 286, "", 0, 0),
+        arrow(450, 226, 450, 286, "", 0, 0),
     ]
     return HEAD + "\n".join(parts) + "\n</svg>\n"
 
