@@ -113,6 +113,21 @@ def test_on_a_terminal_the_last_picture_stays_while_the_picker_is_away(
     assert "answers with status 503" in text
 
 
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_no_color_is_honoured(
+    picker: Picker, is_plain: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if is_plain:
+        monkeypatch.setenv("NO_COLOR", "1")
+    picker.answer("/state", picture())
+    assert main(["top", "--url", picker.url, "--once"]) == 0
+    green = "\x1b[32m"
+    assert (green in capsys.readouterr().out) is not is_plain
+
+
 @pytest.mark.parametrize("body", [{}, {"ready": True}, picture(bands=[1]), picture(pods=None), picture(since="x")])
 def test_what_is_no_picture_is_told_in_a_sentence(
     picker: Picker, body: Mapping[str, Any], capsys: pytest.CaptureFixture[str]
