@@ -2,6 +2,7 @@
 
 import gc
 import math
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ import trio
 from flowgate import FlowControlConfig, FlowController, Pod, PodLoad, QueueOutcome, Request
 from flowgate.locators import PollingPodLocator, StaticPodLocator
 from flowgate.saturation import ConcurrencyDetector
+from flowgate.waiters import in_trio
 from tests.support import POD_A, CallDetector, Callers, assert_idle, is_trio, settle
 
 pytestmark = pytest.mark.anyio
@@ -299,3 +301,9 @@ async def test_a_trio_that_cannot_say_whether_it_runs_a_task_will_do(monkeypatch
     controller = FlowController(locator=StaticPodLocator([POD_A]), detector=ConcurrencyDetector(1))
     async with controller, controller.admitted(Request("a")) as ticket:
         assert ticket.pod == POD_A
+
+
+async def test_where_nobody_imported_trio_it_is_not_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.delitem(sys.modules, "trio")
+        assert not in_trio()
