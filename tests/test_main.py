@@ -1,6 +1,5 @@
 """The command line: what it prints, where, and with which exit code."""
 
-import os
 import platform
 import runpy
 import subprocess
@@ -8,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
-from typing import TextIO
 
 import attrs
 import pytest
@@ -20,6 +18,7 @@ from flowgate.configfile import Settings
 from flowgate.configfile._report import explain
 from flowgate.contracts import BandView, FlowQueueView, InterFlowDispatchPolicy, QueueSelector
 from flowgate.policies import LeastAttainedService
+from tests.commands.conftest import closed_pipe
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "reference" / "flowgate.toml"
 
@@ -308,13 +307,6 @@ def test_the_option_says_the_version_too(capsys: pytest.CaptureFixture[str]) -> 
         main(["--version"])
     assert caught.value.code == 0
     assert capsys.readouterr().out == f"flowgate {version('flowgate-admission')}\n"
-
-
-def closed_pipe() -> TextIO:
-    """Return the end to write to of a pipe that nobody reads."""
-    read, write = os.pipe()
-    os.close(read)
-    return open(write, "w", encoding="utf-8")
 
 
 def test_a_reader_that_leaves_is_no_mistake(

@@ -1,13 +1,21 @@
-"""A server that answers as an Endpoint Picker's admin port does."""
+"""A server that answers as an Endpoint Picker's admin port does, and a reader that is gone."""
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TextIO
 
 import attrs
 import pytest
+
+
+def closed_pipe() -> TextIO:
+    """Return the end to write to of a pipe that nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    return open(write, "w", encoding="utf-8")
 
 
 @attrs.define

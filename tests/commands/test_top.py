@@ -1,6 +1,7 @@
 """``flowgate top``: what it draws, and how it ends."""
 
 import builtins
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from flowgate.__main__ import main
-from tests.commands.conftest import Picker
+from tests.commands.conftest import Picker, closed_pipe
 
 NASTY = "\x1b[2J[bold]x"
 
@@ -101,6 +102,18 @@ def test_without_a_terminal_frames_follow_each_other(
     assert capsys.readouterr().out.count("flowgate llamas") == 3
 
 
+@pytest.mark.parametrize("options", [["--once"], []])
+def test_a_reader_that_leaves_is_no_mistake(
+    picker: Picker, options: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in ``flowgate top | head``; rich by itself ends the process with 1."""
+    picker.answer("/state", picture())
+    with closed_pipe() as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert main(["top", "--url", picker.url, *options]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_on_a_terminal_the_last_picture_stays_while_the_picker_is_away(
     picker: Picker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +161,7 @@ def test_without_rich_it_says_what_to_install(
             raise ImportError(name)
         return real(name, *rest)
 
+    monkeypatch.delitem(sys.modules, "flowgate.commands._frame", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     assert main(["top", "--once"]) == 2
     assert capsys.readouterr().err.endswith("not installed: pip install 'flowgate-admission[top]'\n")

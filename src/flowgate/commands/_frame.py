@@ -3,18 +3,30 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from flowgate.commands._plain import printable
 from flowgate.commands._remote import Answer
 
-__all__ = ["frame"]
+__all__ = ["Terminal", "frame"]
 
 _MOST_DECISIONS = 10
 _MOST_PODS = 16
 _OK = 200
+
+
+class Terminal(Console):
+    """Rich's, which leaves it to us what happens when nobody reads on: by itself it ends the process with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the caller know.
+
+        Raises:
+            BrokenPipeError: Always.
+        """
+        raise BrokenPipeError
 
 
 def frame(picture: Answer, notice: str = "") -> RenderableType:

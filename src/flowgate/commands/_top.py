@@ -44,12 +44,12 @@ def _seconds(text: str) -> float:
 
 def _run(given: argparse.Namespace) -> str:
     try:
-        from rich.console import Console  # noqa: PLC0415 - an extra, which the other commands do without
+        from flowgate.commands._frame import Terminal  # noqa: PLC0415 - needs an extra; other commands do without it
     except ImportError as error:
         raise CommandError(
             "top needs the package rich, which is not installed: pip install 'flowgate-admission[top]'"
         ) from error
-    url, console = cast("str", given.url), Console()
+    url, console = cast("str", given.url), Terminal()
     picture = _look(url)
     if given.once:
         console.print(_frame(url, picture))

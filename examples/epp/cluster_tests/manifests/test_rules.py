@@ -1,11 +1,14 @@
 """Prometheus' own tool judges rules and queries."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+
+DOCS = Path(__file__).parents[4] / "docs"
 
 
 @pytest.fixture
@@ -31,9 +34,17 @@ def test_the_alerts_are_valid_and_fire_when_they_should(promtool):
     assert code == 0, said
 
 
-def test_the_queries_of_dashboard_and_scaler_are_promql(promtool, manifests, tmp_path):
+def test_the_queries_of_dashboard_scaler_and_documentation_are_promql(promtool, manifests, tmp_path):
+    page = (DOCS / "how-to" / "read-the-metrics.md").read_text("utf-8")
+    queries = [
+        line
+        for block in re.findall(r"^```promql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    queries += re.findall(r"^\| `(flowgate_[^`]+)`", page, re.MULTILINE)
+    assert len(queries) > 10
     board = json.loads((manifests / "monitoring/dashboard.json").read_text("utf-8"))
-    queries = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    queries += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     scaled = yaml.safe_load((manifests / "components/keda-prometheus/scaled-object.yaml").read_text("utf-8"))
     queries += [trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"]]
     rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
@@ -51,7 +62,7 @@ def test_a_burst_between_two_polls_wakes_the_pool_and_silence_lets_it_sleep(prom
         'flowgate_queue_size{namespace="a", flow="f", priority="0", model=""}': "0x40 12 0x20",
         'flowgate_in_flight_requests{namespace="a", priority="0"}': "0x62",
         'flowgate_requests_total{namespace="a", outcome="dispatched", priority="0"}': "0x20 3x42",
-        'flowgate_requests_total{namespace="a", outcome="evicted-no-pods", priority="0"}': "0x62",
+        'flowgate_requests_total{namespace="a", outcome="evicted_no_pods", priority="0"}': "0x62",
     }
     asked = {"2m": [0], "3m30s": [1], "5m": [0], "6m50s": [12], "9m": [0]}
     tests = {
